@@ -1,0 +1,68 @@
+"""Text from strangers, made fit to be shown: hostnames, reports, messages of a relay, output of a device's tools.
+
+A terminal obeys what it is sent: escape sequences move the cursor and rename the window, bidirectional controls swap
+what a person reads, zero-width characters hide a difference. None of them survives `escape`; every letter of every
+script does. This says nothing about HTML, where other characters are dangerous.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LINE_LIMIT = 400
+"""Characters of a one-line text: five lines of a terminal. A longer hostname or message is an attack or a bug."""
+
+MAX_COMBINING = 4
+"""Marks on one letter. Vietnamese needs two, Hebrew with cantillation four; a pile of fifty overwrites other lines."""
+
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Printable by their category, yet drawn as nothing: fillers, joiners and the empty braille pattern."""
+
+_SUSPECT = re.compile(
+    "[^ -~\u00a1-\u00ac\u00ae-\u02ff\u0370-\u0482\u048a-\u0559\u05d0-\u05ea"
+    "\u1e00-\u1fbc\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff\uac00-\ud7a3]"
+)
+"""Whatever is not certain to be harmless: found at the speed of a regular expression, then looked at one by one."""
+
+
+def escape(text: str, *, multiline: bool = False, limit: int = LINE_LIMIT) -> str:
+    """Return `text` with every character that is no plain printable one spelled out (`\\x1b`, `\\u202e`).
+
+    multiline: line feeds and tabs stay.  limit: characters of the result, at least 1; what is cut off is marked by
+    an ellipsis. Spaces of other widths become plain spaces. The result can always be encoded as UTF-8, and a text
+    without suspects comes back unchanged. Never raises.
+    """
+    cut = len(text) > limit
+    # An escape only grows the text, so characters past the limit cannot come back into it.
+    head = text[:limit]
+    if _SUSPECT.search(head) is not None:
+        marks = 0
+        shown: list[str] = []
+        for character in head:
+            marks = marks + 1 if unicodedata.combining(character) else 0
+            shown.append(_spelled(character) if marks > MAX_COMBINING else _shown(character, multiline))
+        head = "".join(shown)
+    if cut or len(head) > limit:
+        return head[: max(limit - 1, 0)] + "…"
+    return head
+
+
+def _shown(character: str, multiline: bool) -> str:
+    if multiline and character in "\n\t":
+        return character
+    if character.isprintable():
+        return _spelled(character) if character in _INVISIBLE else character
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return _spelled(character)
+
+
+def _spelled(character: str) -> str:
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
+    if named is not None:
+        return named
+    code = ord(character)
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
