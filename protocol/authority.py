@@ -22,10 +22,13 @@ from protocol.ids import OrganisationId, Sha256
 from protocol.link import PolicyNumber
 from protocol.policy import DEFAULT_MAX_CERTIFICATE_S, HeldPolicy, open_policy
 from protocol.revocation import Revocations
-from protocol.statement import CertificateRules, Signed
+from protocol.statement import CertificateRules, Purpose, Signed
 
 MAX_FORKS = 16
 """Forks remembered: enough to show an admin what happened, too few for a stranger to fill a disk."""
+
+MAX_TOKEN_LIFE_S = 366 * 86_400
+"""A join token in an installer may live for a year: what it makes is only a provisional device."""
 
 NO_POLICY = PolicyNumber(epoch=0, number=0)
 
@@ -79,11 +82,12 @@ class Authority(msgspec.Struct, frozen=True):
 
     def technician_rules(self) -> CertificateRules:
         """How a technician's certificate is judged under what is held. Raises Refused (no_charter)."""
-        return self._rules("technician_cas", "technician")
+        longest = self.policy.policy.max_certificate_s if self.policy else DEFAULT_MAX_CERTIFICATE_S
+        return self._rules("technician_cas", "technician", longest)
 
     def enrolment_rules(self) -> CertificateRules:
         """How a join token's certificate is judged under what is held. Raises Refused (no_charter)."""
-        return self._rules("enrolment_cas", "enrolment")
+        return self._rules("enrolment_cas", "enrolment", MAX_TOKEN_LIFE_S)
 
     def accept_charter(self, signed: Signed) -> tuple[Authority, Outcome]:
         """Return what is held after `signed` was looked at, and what became of it.
@@ -164,15 +168,14 @@ class Authority(msgspec.Struct, frozen=True):
             return self
         return msgspec.structs.replace(self, forks=(*self.forks, other)[-MAX_FORKS:])
 
-    def _rules(self, role: str, purpose: str) -> CertificateRules:
+    def _rules(self, role: str, purpose: Purpose, max_validity_s: int) -> CertificateRules:
         if self.charter is None:
             raise Refused("no charter is held yet", code="no_charter")
-        longest = self.policy.policy.max_certificate_s if self.policy else DEFAULT_MAX_CERTIFICATE_S
         return CertificateRules(
             cas=self.charter.keys(role),
             revocations=self.revocations,
-            max_validity_s=longest,
-            purpose=purpose,  # type: ignore[arg-type]  # one of the two literals, by the two callers above
+            max_validity_s=max_validity_s,
+            purpose=purpose,
         )
 
 
