@@ -1,0 +1,94 @@
+"""Whether the other end of a link is still there: a ping each way, with a deadline. Half-open sockets tell nobody.
+
+Each end runs one of these. Pure: `now` is monotonic seconds *that count suspended time* (protocol.system_clock), so
+that a laptop which wakes knows at once that its link is old.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+PERIOD_S = 25.0
+"""Between pings. Home routers forget idle TCP connections after as little as 30 s, some mobile networks after 28."""
+
+SPREAD = 0.2
+"""Of the period, either way: a hundred thousand links must not ping in step."""
+
+SHORTEST_PERIOD_S, LONGEST_PERIOD_S = 1.0, 300.0
+"""Bounds on what a relay may ask for in its Welcome."""
+
+PONG_WITHIN_S = 20.0
+"""From the ping, if nothing at all is heard: 20 round trips of a satellite link with a full buffer."""
+
+PATIENCE_S = 60.0
+"""From the ping, while other messages still arrive: a slow line may be busy, but a deaf peer is no peer."""
+
+ASLEEP_S = 30.0
+"""A tick this much later than its deadline means that the machine slept (or the process hung): begin anew."""
+
+
+class SendPing(msgspec.Struct, frozen=True):
+    id: int
+
+
+class Dead(msgspec.Struct, frozen=True):
+    """Rebuild the connection. reason: one line, for `status` and for the Hello after it."""
+
+    reason: str
+
+
+Effect = SendPing | Dead
+
+
+class Liveness:
+    """One connection's liveness, from `now` on."""
+
+    def __init__(self, now: float, uniform: Callable[[float, float], float], *, period_s: float = PERIOD_S) -> None:
+        # The comparison is written so that a NaN from the relay becomes the shortest period.
+        period_s = min(period_s, LONGEST_PERIOD_S) if period_s >= SHORTEST_PERIOD_S else SHORTEST_PERIOD_S
+        self._uniform = uniform
+        self._bounds_s = (period_s * (1 - SPREAD), period_s * (1 + SPREAD))
+        self._ping_at = now + uniform(*self._bounds_s)
+        self._last_id = 0
+        self._asked_at: float | None = None
+        self._heard_at = now
+        self._dead = False
+
+    def next_deadline(self) -> float | None:
+        """When to call `on_tick` next; None once dead."""
+        if self._dead:
+            return None
+        return self._ping_at if self._asked_at is None else self._answer_by(self._asked_at)
+
+    def heard(self, now: float) -> None:
+        """Any message arrived."""
+        self._heard_at = now
+
+    def on_pong(self, id: int, now: float) -> None:
+        """An answer. One to another ping than the last is only a sound of life."""
+        self.heard(now)
+        if self._asked_at is not None and id == self._last_id:
+            self._asked_at = None
+            self._ping_at = now + self._uniform(*self._bounds_s)
+
+    def on_tick(self, now: float) -> list[Effect]:
+        """Time passed. Calling it early does no harm."""
+        deadline = self.next_deadline()
+        if deadline is None or now < deadline:
+            return []
+        if now - deadline > ASLEEP_S:
+            return self._die(f"the machine slept or stood still for {now - deadline:.0f} s")
+        if self._asked_at is not None:
+            return self._die(f"no answer to a ping for {now - self._asked_at:.0f} s")
+        self._last_id += 1
+        self._asked_at = now
+        return [SendPing(self._last_id)]
+
+    def _answer_by(self, asked_at: float) -> float:
+        return max(asked_at + PONG_WITHIN_S, min(self._heard_at + PONG_WITHIN_S, asked_at + PATIENCE_S))
+
+    def _die(self, reason: str) -> list[Effect]:
+        self._dead = True
+        return [Dead(reason)]
