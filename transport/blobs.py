@@ -1,0 +1,189 @@
+"""What is larger than a message: fetched and stored by its SHA-256, in pieces that survive a cut connection.
+
+    GET  /v1/blobs/{sha256}   `Range: bytes=N-` goes on from N: 206 with Content-Range. 200 starts over.
+    HEAD /v1/blobs/{sha256}   200: held. 404: not; `Upload-Offset: N` says that N bytes of ours wait there.
+    PUT  /v1/blobs/{sha256}   the whole, or `Content-Range: bytes N-M/T` from N on. 409, 416: go on elsewhere.
+
+The hash is checked over every byte before anything is handed on, so neither a relay nor a cut can alter a blob.
+There is no deadline for the whole, since a line may be slow; STALL_S without any progress is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import BinaryIO, Protocol
+
+from protocol.errors import BadMessage, PeerFault, Refused, RelayUnreachable, Untrusted
+from protocol.ids import Sha256, sha256
+from transport.failures import network_errors
+from transport.http import Answer, RelayClient
+
+MAX_BLOB_BYTES = 16 * 1024 * 1024
+"""What is fetched into memory, unless the caller says otherwise. The largest section today is 2 MiB of packages."""
+
+STALL_S = 30.0
+"""Without a byte, either way."""
+
+ATTEMPTS = 4
+"""Of one transfer, each going on where the last was cut; a fifth cut in a row is the caller's to wait out."""
+
+PAUSE_S = 1.0
+"""Times the number of cuts so far."""
+
+DIRECT_BYTES = 256 * 1024
+"""A blob up to this size is sent at once; a larger one only after asking whether it is there."""
+
+PIECE_BYTES = 1024 * 1024
+"""Of an upload, in one PUT: on a line of 35 kB/s a piece is through in STALL_S."""
+
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15}|\*)\Z")
+
+
+class _Sink(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
+class _Memory(bytearray):
+    def write(self, data: bytes, /) -> None:
+        self += data
+
+
+async def get_blob(client: RelayClient, name: Sha256, *, limit: int = MAX_BLOB_BYTES) -> bytes:
+    """The blob called `name`. limit: bytes. Raises what RelayClient.request does, and Untrusted (wrong_hash)."""
+    memory = _Memory()
+    await _download(client, name, memory, limit)
+    return bytes(memory)
+
+
+async def download_blob(client: RelayClient, name: Sha256, file: BinaryIO, *, limit: int) -> int:
+    """Write the blob called `name` into `file`; return its size.
+
+    What was written is right only if this returns: the caller gives the file its name afterwards.
+    """
+    return await _download(client, name, file, limit)
+
+
+async def put_blob(client: RelayClient, data: bytes) -> Sha256:
+    """Store `data` at the relay; return its name. Storing what is there already costs one short request."""
+    name = sha256(data)
+    view = memoryview(data)
+    offset = 0 if len(data) <= DIRECT_BYTES else await _held(client, name, len(data))
+    cuts = 0
+    while offset < len(data) or not data:
+        try:
+            offset = await _put_piece(client, name, view, offset)
+            cuts = 0
+            if not data:
+                break
+        except RelayUnreachable:
+            cuts += 1
+            if cuts >= ATTEMPTS:
+                raise
+            await asyncio.sleep(PAUSE_S * cuts)
+            offset = await _held(client, name, len(data)) if data else 0
+    return name
+
+
+# -- down -------------------------------------------------------------------------------------------------------
+
+
+async def _download(client: RelayClient, name: Sha256, sink: _Sink, limit: int) -> int:
+    digest = hashlib.sha256()
+    size = 0
+    cuts = 0
+    while True:
+        try:
+            # Closed at once if the sink fails (a full disk), so that the connection is not left in the middle.
+            async with aclosing(_pieces(client, name, size, limit)) as pieces:
+                async for chunk in pieces:
+                    digest.update(chunk)
+                    sink.write(chunk)
+                    size += len(chunk)
+                    cuts = 0
+            break
+        except RelayUnreachable:
+            cuts += 1
+            if cuts >= ATTEMPTS:
+                raise
+        await asyncio.sleep(PAUSE_S * cuts)
+    if digest.hexdigest() != name:
+        raise Untrusted("the relay sent another blob than the one asked for", code="wrong_hash")
+    return size
+
+
+async def _pieces(client: RelayClient, name: Sha256, start: int, limit: int) -> AsyncGenerator[bytes, None]:
+    """The blob's bytes from `start` on, at most `limit` in all (counted from its beginning)."""
+    headers = [("Range", f"bytes={start}-")] if start else []
+    with network_errors(client.address):
+        async with asyncio.timeout(STALL_S) as deadline:
+            async with client.exchange("GET", _path(name), headers, accept=(200, 206, 416)) as answer:
+                if answer.status == 416:
+                    return  # cut exactly at the end: everything is here already
+                position = _first_byte(answer)
+                if position > start:
+                    raise PeerFault("the relay left out a part of a blob")
+                async for chunk in answer.chunks():
+                    deadline.reschedule(asyncio.get_running_loop().time() + STALL_S)
+                    position += len(chunk)
+                    if position > limit:
+                        raise BadMessage(f"a blob of more than {limit} bytes")
+                    new = position - start
+                    if new > 0:
+                        yield chunk[-new:] if new < len(chunk) else chunk
+                        start = position
+
+
+def _first_byte(answer: Answer) -> int:
+    if answer.status != 206:
+        return 0
+    found = _CONTENT_RANGE.match(answer.headers.get("content-range", ""))
+    if found is None:
+        raise PeerFault("a part of a blob that does not say which")
+    return int(found.group(1))
+
+
+# -- up ---------------------------------------------------------------------------------------------------------
+
+
+async def _held(client: RelayClient, name: Sha256, size: int) -> int:
+    """How many of the blob's bytes the relay has already."""
+    with network_errors(client.address):
+        async with asyncio.timeout(STALL_S), client.exchange("HEAD", _path(name), accept=(200, 204, 404)) as answer:
+            return size if answer.status != 404 else _upload_offset(answer, size)
+
+
+async def _put_piece(client: RelayClient, name: Sha256, data: memoryview, offset: int) -> int:
+    """Send one piece from `offset`; return where to go on."""
+    whole = offset == 0 and len(data) <= PIECE_BYTES
+    end = len(data) if whole else min(len(data), offset + PIECE_BYTES)
+    headers = [("Content-Type", "application/octet-stream")]
+    if not whole:
+        headers.append(("Content-Range", f"bytes {offset}-{end - 1}/{len(data)}"))
+    with network_errors(client.address):
+        async with (
+            asyncio.timeout(STALL_S * 2),
+            client.exchange(
+                "PUT", _path(name), headers, data[offset:end], accept=(200, 201, 202, 204, 409, 416)
+            ) as answer,
+        ):
+            if answer.status not in (409, 416):
+                return end
+            there = _upload_offset(answer, len(data))
+    if there == offset:
+        raise Refused("the relay takes no more of this blob", code="blob_refused")
+    return there
+
+
+def _upload_offset(answer: Answer, size: int) -> int:
+    text = answer.headers.get("upload-offset", "0")
+    offset = int(text) if re.fullmatch(r"[0-9]{1,15}", text) else 0
+    # A relay that claims more than there is gets it from the start, and has to hash it.
+    return offset if offset <= size else 0
+
+
+def _path(name: Sha256) -> str:
+    return f"/v1/blobs/{name}"

@@ -1,0 +1,356 @@
+"""One side of a session at the relay, as a transport that SSH runs on.
+
+A leg is a WebSocket. The relay says in text that we wait, are refused, or are spliced to the other leg; from then on
+every binary message is a frame of protocol.stream from or to the far end. To asyncssh a Leg is a `tunnel=`; to
+anything else it is an asyncio Transport under a Protocol. This module decides nothing about SSH and does not import
+it.
+
+Memory is bounded at both ends: the far end may send a window more than our protocol has taken, and whoever feeds us
+awaits `Leg.writable` first. asyncssh does not heed pause_writing, so its pumps must; what it answers by itself, to a
+far end that asks and does not read, is bounded by MAX_BACKLOG_BYTES, at which the leg ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from protocol import leg as leg_messages
+from protocol.errors import AuxilioError, BadMessage, PeerFault, Refused
+from protocol.ids import SessionId
+from protocol.stream import ACK_DELAY_S, MAX_DATA_BYTES, Stream
+from protocol.text import escape
+from transport.failures import RelayTimeout
+from transport.relay_address import RelayAddress
+from transport.websocket import NORMAL, PROTOCOL_ERROR, Connection, ConnectionEnded, Message, connect
+
+P = TypeVar("P", bound=asyncio.Protocol)
+
+SPLICE_WITHIN_S = 90.0
+"""For the other leg to arrive, where nobody is asked: a device on a bad line needs several round trips and a child."""
+
+LONGEST_WAIT_S = 900.0
+"""For the customer's answer, however long the relay says that it may take."""
+
+HIGH_WATER_BYTES = 256 * 1024
+"""Of written bytes that the window or the socket does not take yet: from here on `writable` waits."""
+
+LOW_WATER_BYTES = 64 * 1024
+
+MAX_BACKLOG_BYTES = 16 * 1024 * 1024
+"""The most that may wait in spite of that. A far end that makes us answer so much and reads nothing is hostile."""
+
+FLUSH_WITHIN_S = 30.0
+"""After `close`, for the far end to take what was written."""
+
+ABORT_WITHIN_S = 2.0
+"""After `abort`, likewise. asyncssh aborts its transport right after it wrote its last message, which says why."""
+
+
+async def open_leg(
+    address: RelayAddress,
+    session: SessionId,
+    ticket: str,
+    *,
+    on_waiting: Callable[[leg_messages.Waiting], None] | None = None,
+    splice_timeout_s: float = SPLICE_WITHIN_S,
+) -> Leg:
+    """Dial a leg of `session` and return it when it is spliced to the other one.
+
+    on_waiting: told when the customer is being asked, which prolongs the deadline to LONGEST_WAIT_S.
+    Raises Refused in the words of whoever refused (escaped), what transport.websocket.connect raises, and
+    ConnectionEnded or RelayTimeout if there never was a splice.
+    """
+    connection = await connect(
+        address,
+        f"/v1/legs/{session}",
+        bearer=ticket,
+        max_message_bytes=leg_messages.MAX_LEG_MESSAGE_BYTES,
+    )
+    try:
+        async with asyncio.timeout(splice_timeout_s) as deadline:
+            while not isinstance(said := _control(await connection.receive()), leg_messages.Spliced):
+                if isinstance(said, leg_messages.Refused):
+                    raise Refused(escape(said.message), hint=escape(said.hint), code=_code(said.code))
+                deadline.reschedule(asyncio.get_running_loop().time() + LONGEST_WAIT_S)
+                if on_waiting is not None:
+                    on_waiting(said)
+    except TimeoutError as exc:
+        connection.close()
+        raise RelayTimeout("the other side of the session never came", hint="Is the device still online?") from exc
+    except BaseException:
+        connection.close(PROTOCOL_ERROR)
+        raise
+    return Leg(connection)
+
+
+def _control(message: Message) -> leg_messages.LegText:
+    if isinstance(message, bytes):
+        raise BadMessage("data of a session before its legs were spliced")
+    return leg_messages.decode_leg_text(message)
+
+
+def _code(code: str) -> str:
+    return code if code.isascii() and code.isidentifier() and len(code) <= 64 else "refused"
+
+
+class Leg:
+    """A spliced leg: asyncssh's `tunnel=`. It serves one connection of one protocol."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stream = Stream()
+        self._transport: LegTransport | None = None
+        self._protocol: asyncio.Protocol | None = None
+        self._held = bytearray()  # received and not taken by the protocol; at most a window
+        self._reading = True
+        self._eof_told = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._ack_timer: asyncio.TimerHandle | None = None
+        self._flush_timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._ended = asyncio.Event()
+        self.error: AuxilioError | None = None
+        self._loop = asyncio.get_running_loop()
+        self._watch = self._loop.create_task(self._watch_end())
+        connection.listen(self._on_message, self._pump)
+
+    # -- for whoever uses the leg -----------------------------------------------------------------------------
+
+    async def create_connection(
+        self, protocol_factory: Callable[[], P], host: str = "", port: int = 0
+    ) -> tuple[LegTransport, P]:
+        """Put a protocol on the leg, as loop.create_connection and asyncssh's tunnels do. Once.
+
+        host, port: what the protocol is told that it is connected to.
+        """
+        if self._transport is not None or self._closing:
+            raise ConnectionError("the leg is in use or closed")
+        protocol = protocol_factory()
+        self._transport = LegTransport(self, (host, port))
+        self._protocol = protocol
+        protocol.connection_made(self._transport)
+        self._loop.call_soon(self._deliver)
+        if self._ended.is_set():
+            self._loop.call_soon(self._tell_lost)
+        return self._transport, protocol
+
+    @property
+    def is_writable(self) -> bool:
+        return self._writable.is_set()
+
+    async def writable(self) -> None:
+        """Return when the leg takes more, or when it has ended. Every pump awaits it before it hands data to SSH."""
+        await self._writable.wait()
+
+    @property
+    def ended(self) -> str | None:
+        """None while it lives; then why it ended, for people."""
+        closed = self._connection.closed
+        if closed is None:
+            return None
+        return self.error.message if self.error is not None else closed.reason or "closed"
+
+    def close(self) -> None:
+        """Say nothing more; end when the far end has taken what was written, or after FLUSH_WITHIN_S."""
+        self._close(FLUSH_WITHIN_S)
+
+    def abort(self) -> None:
+        """The same, but within ABORT_WITHIN_S, and without delivering anything more."""
+        self._protocol = self._protocol if self._ended.is_set() else _Deaf(self._protocol)
+        self._close(ABORT_WITHIN_S)
+        self._deliver()
+
+    async def wait_closed(self) -> None:
+        await self._ended.wait()
+
+    # -- out ----------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing or self._ended.is_set():
+            return  # as a TCP transport does once its connection is lost
+        self._stream.write(data)
+        self._pump()
+        if self._stream.backlog > MAX_BACKLOG_BYTES:
+            self._fail(PeerFault("the far end of the session does not read", code="far_end_stalled"))
+
+    def finish(self) -> None:
+        """Half-close: nothing follows, but the far end may still speak."""
+        self._stream.finish()
+        self._pump()
+
+    @property
+    def backlog(self) -> int:
+        return self._stream.backlog
+
+    def _pump(self) -> None:
+        while self._connection.is_writable and (frame := self._stream.next_frame()) is not None:
+            self._connection.send_binary(frame)
+        self._heed_backlog()
+        if self._closing and (self._stream.done or (self._deaf and self._stream.unacknowledged == 0)):
+            if self._stream.backlog == 0:
+                self._connection.close(NORMAL, "done")
+
+    @property
+    def _deaf(self) -> bool:
+        return isinstance(self._protocol, _Deaf)
+
+    def _heed_backlog(self) -> None:
+        backlog = self._stream.backlog
+        if backlog > HIGH_WATER_BYTES and self._writable.is_set():
+            self._writable.clear()
+            if self._protocol is not None:
+                self._protocol.pause_writing()
+        elif backlog <= LOW_WATER_BYTES and not self._writable.is_set():
+            self._writable.set()
+            if self._protocol is not None:
+                self._protocol.resume_writing()
+
+    # -- in -----------------------------------------------------------------------------------------------------
+
+    def _on_message(self, message: Message) -> None:
+        """A PeerFault raised here ends the connection, and through it the leg."""
+        if isinstance(message, str):
+            raise BadMessage("the relay spoke in the middle of a session")
+        data = self._stream.receive(message)
+        if data:
+            if self._reading and not self._held and self._protocol is not None:
+                self._hand_over(bytes(data))
+            else:
+                self._held += data
+        if self._stream.peer_finished:
+            self._deliver()
+        self._pump()
+
+    def set_reading(self, reading: bool) -> None:
+        """Whether the protocol wants data now. While it does not, the far end fills its window and waits."""
+        self._reading = reading
+        if reading:
+            self._loop.call_soon(self._deliver)
+
+    @property
+    def is_reading(self) -> bool:
+        return self._reading
+
+    def _deliver(self) -> None:
+        """Hand over what is held, as long as it is wanted; then the end of the stream, if it has come."""
+        while self._held and self._reading and self._protocol is not None:
+            piece = bytes(self._held[:MAX_DATA_BYTES])
+            del self._held[:MAX_DATA_BYTES]
+            self._hand_over(piece)
+        if self._stream.peer_finished and not self._held and self._protocol is not None and not self._eof_told:
+            self._eof_told = True
+            if not self._protocol.eof_received():
+                self.close()
+        self._pump()
+
+    def _hand_over(self, data: bytes) -> None:
+        assert self._protocol is not None
+        try:
+            self._protocol.data_received(data)
+        except Exception as exc:
+            context = {"message": "a protocol failed on a leg", "exception": exc, "protocol": self._protocol}
+            self._loop.call_exception_handler(context)
+            self.abort()
+        self._stream.consumed(len(data))
+        if self._stream.ack_pending and self._ack_timer is None:
+            self._ack_timer = self._loop.call_later(ACK_DELAY_S, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        self._ack_timer = None
+        self._stream.acknowledge()
+        self._pump()
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    @property
+    def is_closing(self) -> bool:
+        return self._closing or self._ended.is_set()
+
+    def _close(self, within_s: float) -> None:
+        self._closing = True
+        self.finish()
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+        self._flush_timer = self._loop.call_later(within_s, self._connection.close, NORMAL, "done")
+
+    def _fail(self, fault: PeerFault) -> None:
+        self.error = fault
+        self._connection.close(PROTOCOL_ERROR, fault.message)
+
+    async def _watch_end(self) -> None:
+        closed = await self._connection.wait_closed()
+        whole = self._closing or (self._stream.peer_finished and closed.code == NORMAL)
+        self.error = self.error or self._connection.fault or (None if whole else ConnectionEnded(closed))
+        for timer in (self._ack_timer, self._flush_timer):
+            if timer is not None:
+                timer.cancel()
+        self._ended.set()
+        self._writable.set()
+        self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None:
+            protocol.connection_lost(self.error)
+
+
+class _Deaf(asyncio.Protocol):
+    """In place of a protocol that aborted: takes what still comes, so that the far end's window does not close."""
+
+    def __init__(self, protocol: asyncio.BaseProtocol | None) -> None:
+        self._protocol = protocol
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._protocol is not None:
+            self._protocol.connection_lost(exc)
+
+
+class LegTransport(asyncio.Transport):
+    """A Leg as asyncio knows transports."""
+
+    def __init__(self, leg: Leg, peername: tuple[str, int]) -> None:
+        # No `socket`: what is at its other end is the relay, and its options are none of the protocol's business.
+        super().__init__({"peername": peername, "sockname": ("", 0)})
+        self._leg = leg
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        raise NotImplementedError("a leg's protocol is whoever was given this transport")
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        raise NotImplementedError("a leg keeps its protocol")
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        self._leg.write(data)
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self._leg.finish()
+
+    def get_write_buffer_size(self) -> int:
+        return self._leg.backlog
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        return (LOW_WATER_BYTES, HIGH_WATER_BYTES)
+
+    def pause_reading(self) -> None:
+        self._leg.set_reading(False)
+
+    def resume_reading(self) -> None:
+        self._leg.set_reading(True)
+
+    def is_reading(self) -> bool:
+        return self._leg.is_reading
+
+    def is_closing(self) -> bool:
+        return self._leg.is_closing
+
+    def close(self) -> None:
+        self._leg.close()
+
+    def abort(self) -> None:
+        self._leg.abort()
