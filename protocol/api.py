@@ -20,7 +20,7 @@ MAX_LIST_BYTES = 8 * 1024 * 1024
 """A page of devices with their signed records: the largest body that a console accepts."""
 
 
-class ErrorBody(Record):
+class ErrorBody(Record, frozen=True, kw_only=True):
     """The body of every answer with a status of 400 or more. code: stable; message: one line; hint: what to do."""
 
     code: str
@@ -28,7 +28,7 @@ class ErrorBody(Record):
     hint: str = ""
 
 
-class RelayInfo(Record):
+class RelayInfo(Record, frozen=True, kw_only=True):
     """GET /v1/relay. time: Unix seconds.  names: "host:port" that logins may name."""
 
     time: float
@@ -37,27 +37,27 @@ class RelayInfo(Record):
     release: str
 
 
-class Charters(Record):
+class Charters(Record, frozen=True, kw_only=True):
     """GET /v1/organisations/{org}/charters: all of them, ascending."""
 
     charters: tuple[Signed, ...]
 
 
-class PublishPolicy(Strict):
+class PublishPolicy(Strict, frozen=True, kw_only=True):
     """POST /v1/organisations/{org}/policy. expected: what the console believes is in force; else 409 policy_changed."""
 
     policy: Signed
     expected: PolicyNumber | None
 
 
-class Published(Record):
+class Published(Record, frozen=True, kw_only=True):
     """outcome: accepted or known. A lower number or a fork is a 409."""
 
     outcome: str
     sha256: Sha256
 
 
-class EnrolAnswer(Record):
+class EnrolAnswer(Record, frozen=True, kw_only=True):
     """POST /v1/organisations/{org}/enrol. tags: what the token suggests; they count only in a device record."""
 
     device: DeviceId
@@ -66,12 +66,12 @@ class EnrolAnswer(Record):
     tags: tuple[str, ...]
 
 
-class LoginNonce(Record):
+class LoginNonce(Record, frozen=True, kw_only=True):
     nonce: str
     time: float
 
 
-class LoginAnswer(Record):
+class LoginAnswer(Record, frozen=True, kw_only=True):
     """token: bearer.  expires_at: Unix seconds.
 
     scope: "mailbox" for a certificate that is expired but otherwise good: it may fetch its renewal and nothing else.
@@ -84,7 +84,7 @@ class LoginAnswer(Record):
     certificate: str | None = None
 
 
-class SectionHead(Record):
+class SectionHead(Record, frozen=True, kw_only=True):
     """One section of a device's last report. size: bytes.  *_at: Unix seconds by the device's clock."""
 
     name: str
@@ -93,7 +93,7 @@ class SectionHead(Record):
     collected_at: int
 
 
-class Presence(Record):
+class Presence(Record, frozen=True, kw_only=True):
     """The relay's own word. since_at: of the state.  address: where the device's link comes from.
 
     offline_reason: what the agent said of its last disconnection.
@@ -111,7 +111,7 @@ class Presence(Record):
     forks: tuple[Sha256, ...] = ()
 
 
-class Device(Record):
+class Device(Record, frozen=True, kw_only=True):
     """One device as the relay knows it.
 
     device_key: public line; its hash is the id.  enrolment: the signed EnrolStatement with which it joined.
@@ -133,7 +133,7 @@ class Device(Record):
     ram: int = 0
 
 
-class DevicePage(Record):
+class DevicePage(Record, frozen=True, kw_only=True):
     """GET /v1/devices?selector=&after=&limit=. next: pass as `after`, or None at the end.  total: of the selector."""
 
     devices: tuple[Device, ...]
@@ -141,20 +141,20 @@ class DevicePage(Record):
     total: int
 
 
-class SessionNonce(Record):
+class SessionNonce(Record, frozen=True, kw_only=True):
     """POST /v1/devices/{id}/sessions/nonce: a nonce of the device's pool, and what the device holds."""
 
     nonce: str
     policy: PolicyNumber
 
 
-class StartSession(Strict):
+class StartSession(Strict, frozen=True, kw_only=True):
     """POST /v1/devices/{id}/sessions. request: SessionRequest signed in session@auxilio."""
 
     request: Signed
 
 
-class SessionStarted(Record):
+class SessionStarted(Record, frozen=True, kw_only=True):
     """ticket: single-use bearer for GET /v1/legs/{session}.  leg_url: the node to dial."""
 
     session: SessionId
@@ -165,7 +165,7 @@ class SessionStarted(Record):
 SessionState = Literal["offered", "waiting", "accepted", "open", "refused", "ended"]
 
 
-class Session(Record):
+class Session(Record, frozen=True, kw_only=True):
     """GET /v1/sessions/{id}. reason: why it was refused or ended, in the words of whoever did."""
 
     id: SessionId
@@ -180,17 +180,17 @@ class Session(Record):
     message: str = ""
 
 
-class Sessions(Record):
+class Sessions(Record, frozen=True, kw_only=True):
     sessions: tuple[Session, ...]
 
 
-class Mail(Strict):
+class Mail(Strict, frozen=True, kw_only=True):
     """PUT /v1/mailbox/{fingerprint in hex of the technician's public key}. certificate: public line."""
 
     certificate: str
 
 
-class Event(Record):
+class Event(Record, frozen=True, kw_only=True):
     """One event of GET /v1/events (Server-Sent Events; `data:` is this as JSON).
 
     kind: device_online, device_offline, device_enrolled, record_changed, policy_changed, session_changed, report.

@@ -20,14 +20,14 @@ MAX_DOCUMENT_NUMBER = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 
 
-class PolicyBase(Record):
+class PolicyBase(Record, frozen=True, kw_only=True):
     """The policy from which the next epoch goes on: how a fork, or a stolen policy key's jump, is undone."""
 
     number: int
     sha256: Sha256
 
 
-class Charter(Record):
+class Charter(Record, frozen=True, kw_only=True):
     """The payload signed in charter@auxilio. Keys are public lines; each key holds one role alone.
 
     previous: SHA-256 of the charter numbered one less (None for charter 1).  issued_at: Unix seconds.

@@ -5,7 +5,6 @@ JSON for everything that crosses a wire or is signed. The length is checked befo
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -31,9 +30,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A record in which a field of tomorrow is ignored by yesterday's reader."""
 
 
-@lru_cache(maxsize=256)
-def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(type_)
+_decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+"""One per type that is ever decoded: as many as the code names."""
 
 
 def encode(value: object) -> bytes:
@@ -49,8 +47,9 @@ def decode(data: bytes | bytearray | memoryview | str, type_: type[T], *, limit:
     """
     if len(data) > limit:
         raise BadMessage(f"a message of {len(data)} bytes, where {limit} is the most")
+    decoder = _decoders.get(type_) or _decoders.setdefault(type_, msgspec.json.Decoder(type_))
     try:
-        result: T = _decoder(type_).decode(data)
+        result: T = decoder.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError) as exc:
         # msgspec raises UnicodeDecodeError and RecursionError on hostile bytes; a lone surrogate in `str` is
         # a UnicodeEncodeError. Catching DecodeError alone would be a remote crash.

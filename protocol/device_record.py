@@ -23,7 +23,7 @@ MAX_RECORD_BYTES = 16 * 1024
 MAX_TAGS = 64
 
 
-class DeviceRecord(Strict):
+class DeviceRecord(Strict, frozen=True, kw_only=True):
     """The payload signed in device@auxilio by a technician with the right `approve`.
 
     tags: "clinic" or "site=madrid", sorted, at most MAX_TAGS.  sealing_key: age X25519 recipient ("age1...").

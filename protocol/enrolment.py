@@ -10,14 +10,13 @@ from __future__ import annotations
 import base64
 import binascii
 
-from protocol.certificate import Certificate
+from protocol.certificate import Certificate, extension_text
 from protocol.codec import Strict, decode, encode
 from protocol.errors import BadMessage, ConfigInvalid, Refused, Untrusted
 from protocol.ids import DeviceId, OrganisationId, TokenId, device_id
 from protocol.keys import parse_public_line
 from protocol.policy import MAX_RELAYS, Relay
 from protocol.selector import parse_tag
-from protocol.sshwire import Reader
 from protocol.statement import ENROL, CertificateRules, Signed, open_by_certificate, open_by_key
 
 PREFIX = "auxilio-join-"
@@ -31,7 +30,7 @@ TAGS_EXTENSION = "tags@auxilio"
 USES_EXTENSION = "uses@auxilio"
 
 
-class JoinToken(Strict):
+class JoinToken(Strict, frozen=True, kw_only=True):
     """What `auxilio-join-` + base64url(JSON) holds.
 
     key: 32-byte Ed25519 seed of the enrolment key.  certificate: its public line, signed by the enrolment CA; the
@@ -65,7 +64,7 @@ def parse_join_token(text: str) -> JoinToken:
     return token
 
 
-class TokenGrant(Strict):
+class TokenGrant(Strict, frozen=True, kw_only=True):
     """What an enrolment certificate says. uses: how many devices may join.  not_after_at: Unix seconds."""
 
     token: TokenId
@@ -74,14 +73,14 @@ class TokenGrant(Strict):
     not_after_at: int
 
 
-class EnrolProof(Strict):
+class EnrolProof(Strict, frozen=True, kw_only=True):
     """Signed by the device key in enrol@auxilio: whoever enrols a key holds it."""
 
     organisation: OrganisationId
     token: TokenId
 
 
-class EnrolStatement(Strict):
+class EnrolStatement(Strict, frozen=True, kw_only=True):
     """Signed by the enrolment key, with its certificate, in enrol@auxilio.
 
     device_key: public line.  sealing_key: age recipient.  machine: hash of the machine's id, to notice clones.
@@ -98,19 +97,16 @@ class EnrolStatement(Strict):
     proof: Signed
 
 
-class VerifiedEnrolment(Strict):
+class VerifiedEnrolment(Strict, frozen=True, kw_only=True):
     device: DeviceId
     statement: EnrolStatement
     grant: TokenGrant
 
 
-def _extension_text(certificate: Certificate, name: str) -> str:
-    reader = Reader(certificate.extensions.get(name, b""))
-    try:
-        text = reader.string(4096).decode("utf-8")
-        reader.done()
-    except (BadMessage, UnicodeDecodeError) as exc:
-        raise Untrusted(f"the extension {name} is missing or malformed", code="bad_extension") from exc
+def _required_text(certificate: Certificate, name: str) -> str:
+    text = extension_text(certificate, name)
+    if text is None:
+        raise Untrusted(f"the enrolment certificate lacks {name}", code="bad_extension")
     return text
 
 
@@ -118,10 +114,10 @@ def read_token_grant(certificate: Certificate) -> TokenGrant:
     """What a verified enrolment certificate grants. Raises Untrusted (bad_extension, bad_principal), BadMessage."""
     if certificate.principals != (PRINCIPAL,):
         raise Untrusted("an enrolment certificate has the principal `enrol` alone", code="bad_principal")
-    tags = tuple(t for t in _extension_text(certificate, TAGS_EXTENSION).split(",") if t)
+    tags = tuple(t for t in _required_text(certificate, TAGS_EXTENSION).split(",") if t)
     for tag in tags:
         parse_tag(tag)
-    uses = _extension_text(certificate, USES_EXTENSION)
+    uses = _required_text(certificate, USES_EXTENSION)
     if not (uses.isascii() and uses.isdigit() and 1 <= int(uses[:9]) <= MAX_USES):
         raise Untrusted("a token has between one and a million uses", code="bad_extension")
     return TokenGrant(
@@ -143,7 +139,7 @@ def verify_enrolment(
         raise Refused("the enrolment is for another organisation", code="wrong_organisation")
     if statement.token != grant.token:
         raise Refused("the enrolment names another token than it is signed with", code="wrong_token")
-    if grant.token in {entry.token for entry in rules.revocations.tokens}:
+    if rules.revocations.token_revoked(grant.token):
         raise Refused("the join token was revoked", code="token_revoked", hint="Ask for a new one.")
     if len(statement.hostname) > 255 or len(statement.machine) > 64 or len(statement.sealing_key) > 100:
         raise BadMessage("the enrolment's texts are too long")

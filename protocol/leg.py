@@ -15,13 +15,13 @@ MAX_LEG_MESSAGE_BYTES = 256 * 1024
 MAX_LEG_TEXT_BYTES = 4 * 1024
 
 
-class Waiting(Record, tag="waiting"):
+class Waiting(Record, frozen=True, kw_only=True, tag="waiting"):
     """The device asks the customer. until_at: Unix seconds; after it, no answer is a no."""
 
     until_at: int
 
 
-class Refused(Record, tag="refused"):
+class Refused(Record, frozen=True, kw_only=True, tag="refused"):
     """No session: in the words of whoever said no (a device or the relay)."""
 
     code: str
@@ -29,7 +29,7 @@ class Refused(Record, tag="refused"):
     hint: str = ""
 
 
-class Spliced(Record, tag="spliced"):
+class Spliced(Record, frozen=True, kw_only=True, tag="spliced"):
     """The other leg is here; from now on every message is from and to the far end."""
 
 

@@ -32,7 +32,7 @@ MAX_ANNOUNCED = 256
 """Hashes in one message. A charter chain or a set of changed sections is far below it."""
 
 
-class PolicyNumber(Record, array_like=True):
+class PolicyNumber(Record, frozen=True, kw_only=True, array_like=True):
     """Policies are ordered by this pair. epoch: number of the charter that last named a policy base, or 0."""
 
     epoch: int
@@ -42,7 +42,7 @@ class PolicyNumber(Record, array_like=True):
 # -- relay to agent ---------------------------------------------------------------------------------------------
 
 
-class Challenge(Record, tag="challenge"):
+class Challenge(Record, frozen=True, kw_only=True, tag="challenge"):
     """First message. nonce: base64url of NONCE_BYTES.  relay_time: Unix seconds by the relay's clock, a hint only."""
 
     nonce: str
@@ -50,7 +50,7 @@ class Challenge(Record, tag="challenge"):
     versions: tuple[int, ...]
 
 
-class Welcome(Record, tag="welcome"):
+class Welcome(Record, frozen=True, kw_only=True, tag="welcome"):
     """The link stands.
 
     heartbeat_s: what the relay pings by.  blob_token: bearer for GET/PUT /v1/blobs of this device.
@@ -66,7 +66,7 @@ class Welcome(Record, tag="welcome"):
     report: int
 
 
-class Documents(Record, tag="documents"):
+class Documents(Record, frozen=True, kw_only=True, tag="documents"):
     """Newer authority documents to be fetched as blobs, each the JSON of a Signed. charters: ascending by number."""
 
     charters: tuple[Sha256, ...] = ()
@@ -74,20 +74,20 @@ class Documents(Record, tag="documents"):
     record: Sha256 | None = None
 
 
-class ReportAck(Record, tag="report_ack"):
+class ReportAck(Record, frozen=True, kw_only=True, tag="report_ack"):
     """The report with this number, and every section it names, is committed: the agent may forget it."""
 
     number: int
 
 
-class ReportMissing(Record, tag="report_missing"):
+class ReportMissing(Record, frozen=True, kw_only=True, tag="report_missing"):
     """The report is not stored yet: these blobs have to be PUT first, and the report sent again."""
 
     number: int
     sha256s: tuple[Sha256, ...]
 
 
-class SessionOffer(Record, tag="session_offer"):
+class SessionOffer(Record, frozen=True, kw_only=True, tag="session_offer"):
     """A technician asks. request: SessionRequest signed in session@auxilio.
 
     ticket: single-use bearer for GET /v1/legs/{session} on `leg_url` ("https://host:port" of the node to dial, which
@@ -100,14 +100,14 @@ class SessionOffer(Record, tag="session_offer"):
     leg_url: str
 
 
-class SessionClose(Record, tag="session_close"):
+class SessionClose(Record, frozen=True, kw_only=True, tag="session_close"):
     """The console or its leg is gone before the splice, or the technician gave up waiting."""
 
     session: SessionId
     reason: str
 
 
-class Goodbye(Record, tag="goodbye"):
+class Goodbye(Record, frozen=True, kw_only=True, tag="goodbye"):
     """The relay ends the link. return_after_s: when to come back; the agent adds jitter of its own."""
 
     reason: str
@@ -117,7 +117,7 @@ class Goodbye(Record, tag="goodbye"):
 # -- agent to relay ---------------------------------------------------------------------------------------------
 
 
-class Hello(Record, tag="hello"):
+class Hello(Record, frozen=True, kw_only=True, tag="hello"):
     """statement: LinkStatement in link@auxilio.  version: chosen from the Challenge's.
 
     charter, policy, record: what the agent holds.  agent: its release, "0.1.0".
@@ -136,7 +136,7 @@ class Hello(Record, tag="hello"):
     forks: tuple[Sha256, ...] = ()
 
 
-class Held(Record, tag="held"):
+class Held(Record, frozen=True, kw_only=True, tag="held"):
     """What the agent holds after it accepted or refused documents, so that the relay can show who lags behind.
 
     refused: for each document refused, "sha256: code".
@@ -149,20 +149,20 @@ class Held(Record, tag="held"):
     refused: tuple[str, ...] = ()
 
 
-class ReportSent(Record, tag="report"):
+class ReportSent(Record, frozen=True, kw_only=True, tag="report"):
     """report: a Report in report@auxilio whose sections' blobs have been PUT."""
 
     report: Signed
 
 
-class Nonces(Record, tag="nonces"):
+class Nonces(Record, frozen=True, kw_only=True, tag="nonces"):
     """Session nonces (base64url of NONCE_BYTES) that the relay may hand to consoles. valid_s: how long each lives."""
 
     nonces: tuple[str, ...]
     valid_s: int
 
 
-class SessionWaiting(Record, tag="session_waiting"):
+class SessionWaiting(Record, frozen=True, kw_only=True, tag="session_waiting"):
     """The customer is being asked. until_at: Unix seconds by the device's clock; wait_s: the same as a duration."""
 
     session: SessionId
@@ -170,20 +170,20 @@ class SessionWaiting(Record, tag="session_waiting"):
     wait_s: int
 
 
-class SessionAccepted(Record, tag="session_accepted"):
+class SessionAccepted(Record, frozen=True, kw_only=True, tag="session_accepted"):
     """The device's leg is being dialled."""
 
     session: SessionId
 
 
-class SessionRefused(Record, tag="session_refused"):
+class SessionRefused(Record, frozen=True, kw_only=True, tag="session_refused"):
     session: SessionId
     code: str
     message: str
     hint: str = ""
 
 
-class SessionEnded(Record, tag="session_ended"):
+class SessionEnded(Record, frozen=True, kw_only=True, tag="session_ended"):
     """reason: a stable code (closed, revoked, policy, expired, consent_revoked, lost, failed); message: for people."""
 
     session: SessionId
@@ -194,13 +194,13 @@ class SessionEnded(Record, tag="session_ended"):
 # -- both ways --------------------------------------------------------------------------------------------------
 
 
-class Ping(Record, tag="ping"):
+class Ping(Record, frozen=True, kw_only=True, tag="ping"):
     """To be answered by a Pong with the same id. Each side pings; each side has a deadline."""
 
     id: int
 
 
-class Pong(Record, tag="pong"):
+class Pong(Record, frozen=True, kw_only=True, tag="pong"):
     id: int
 
 
@@ -212,7 +212,7 @@ ToRelay = (
 )
 
 
-class _Tagged(Record):
+class _Tagged(Record, frozen=True, kw_only=True):
     type: str
 
 

@@ -16,7 +16,7 @@ MAX_STATEMENT_AGE_S = 300
 """How far a statement's `issued_at` may be from the relay's clock, either way, where clocks are trusted at all."""
 
 
-class LinkStatement(Strict):
+class LinkStatement(Strict, frozen=True, kw_only=True):
     """Signed by the device key in `link@auxilio`.
 
     relay: "host:port" as dialled, lower case.  nonce: base64url of the Challenge.
@@ -30,7 +30,7 @@ class LinkStatement(Strict):
     issued_at: int
 
 
-class LoginStatement(Strict):
+class LoginStatement(Strict, frozen=True, kw_only=True):
     """Signed by a technician's certified key in `login@auxilio`. Fields as in LinkStatement."""
 
     organisation: OrganisationId

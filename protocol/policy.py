@@ -31,14 +31,14 @@ MAX_CONSENT_RULES = 64
 MAX_CONSENT_WAIT_S = 600
 
 
-class Relay(Record):
+class Relay(Record, frozen=True, kw_only=True):
     """A relay that agents may dial. url: https://host:port.  pin: `sha256:` + hex of its key, or None for WebPKI."""
 
     url: str
     pin: str | None = None
 
 
-class ConsentRule(Record):
+class ConsentRule(Record, frozen=True, kw_only=True):
     """How the customer is asked on the devices that `where` (a selector over signed tags) matches.
 
     attended: `auxilio-agent allow` must answer within wait_s; no answer is a no.  unattended: nobody is asked.
@@ -56,7 +56,7 @@ DEFAULT_CONSENT = ConsentRule(where="all")
 """What holds where no rule matches, and on a provisional device, which has no signed tags."""
 
 
-class Policy(Record):
+class Policy(Record, frozen=True, kw_only=True):
     """The payload signed in policy@auxilio.
 
     (epoch, number) orders policies.  previous: SHA-256 of the one before, or None.  *_at: Unix seconds; *_s: seconds.

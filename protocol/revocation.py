@@ -9,7 +9,7 @@ MAX_REVOCATIONS = 20_000
 """Entries of a kind: a policy with all of them stays below MAX_DOCUMENT_BYTES."""
 
 
-class RevokedSerial(Record):
+class RevokedSerial(Record, frozen=True, kw_only=True):
     """A certificate, by its serial and the fingerprint of the CA that issued it. since: see Revocations."""
 
     ca: str
@@ -17,31 +17,31 @@ class RevokedSerial(Record):
     since: int | None = None
 
 
-class RevokedKey(Record):
+class RevokedKey(Record, frozen=True, kw_only=True):
     """A key by its fingerprint, "SHA256:...", in whichever certificate it appears."""
 
     key: str
     since: int | None = None
 
 
-class RevokedKeyId(Record):
+class RevokedKeyId(Record, frozen=True, kw_only=True):
     """Every certificate with this key id: a technician by name."""
 
     key_id: str
     since: int | None = None
 
 
-class RevokedToken(Record):
+class RevokedToken(Record, frozen=True, kw_only=True):
     token: TokenId
     since: int | None = None
 
 
-class RevokedDevice(Record):
+class RevokedDevice(Record, frozen=True, kw_only=True):
     device: DeviceId
     since: int | None = None
 
 
-class Revocations(Record):
+class Revocations(Record, frozen=True, kw_only=True):
     """since: Unix seconds, or None for "always".
 
     For what acts now (logins, sessions, jobs, enrolments) any entry counts. For statements that outlive a certificate

@@ -25,7 +25,7 @@ SESSION_CAPABILITIES = frozenset({"view", "shell", "files", "forward", "screen"}
 """What a session may be for. `run` and `approve` are rights to sign documents, not things a session does."""
 
 
-class SessionRequest(Strict):
+class SessionRequest(Strict, frozen=True, kw_only=True):
     """The payload signed in session@auxilio.
 
     purpose: why, in the technician's words; the customer reads it.  case: the case's id, or None.
@@ -50,7 +50,7 @@ class SessionRequest(Strict):
     expires_at: int
 
 
-class VerifiedRequest(Strict):
+class VerifiedRequest(Strict, frozen=True, kw_only=True):
     """A request whose signature, person, audience and life were good at the time of the check."""
 
     request: SessionRequest

@@ -60,7 +60,7 @@ WAVE = "wave@auxilio"
 RELEASE = "release@auxilio"
 
 
-class Signed(Strict):
+class Signed(Strict, frozen=True, kw_only=True):
     """payload: the bytes as they were signed.  signature: binary SSHSIG. Both are base64 in JSON."""
 
     payload: bytes

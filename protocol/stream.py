@@ -170,9 +170,14 @@ class Stream:
         return self._peer_end is not None
 
     @property
+    def all_taken(self) -> bool:
+        """We said FIN, and the far end has consumed everything before it."""
+        return self._fin_sent and self._acked == self._sent
+
+    @property
     def done(self) -> bool:
         """Both ends said FIN, and the far end has consumed everything."""
-        return self.peer_finished and self._fin_sent and self._acked == self._sent
+        return self.peer_finished and self.all_taken
 
     def receive(self, message: bytes | bytearray | memoryview) -> memoryview:
         """Take one message of the far end; return the bytes in it that are new (a view into it, often empty).
@@ -194,8 +199,8 @@ class Stream:
         if not 0 <= count <= self._received - self._consumed:
             raise ValueError("more consumed than received")
         self._consumed += count
-        if self._consumed - self._ack_sent >= min(ACK_EVERY_BYTES, self._window // 2):
-            self._ack_wanted = True
+        if self.peer_finished or self._consumed - self._ack_sent >= min(ACK_EVERY_BYTES, self._window // 2):
+            self.acknowledge()
 
     @property
     def ack_pending(self) -> bool:
@@ -231,6 +236,7 @@ class Stream:
         if offset != self._received:
             raise StreamFault("an end of the stream that is not where its bytes end")
         self._peer_end = offset
+        self.acknowledge()  # at once: whoever said FIN waits for it
 
     def _forget(self, offset: int) -> None:
         self._acked = offset
