@@ -158,10 +158,8 @@ class Leg:
         self._close(FLUSH_WITHIN_S)
 
     def abort(self) -> None:
-        """The same, but within ABORT_WITHIN_S, and without delivering anything more."""
-        self._protocol = self._protocol if self._ended.is_set() else _Deaf(self._protocol)
+        """The same, but within ABORT_WITHIN_S."""
         self._close(ABORT_WITHIN_S)
-        self._deliver()
 
     async def wait_closed(self) -> None:
         await self._ended.wait()
@@ -189,13 +187,8 @@ class Leg:
         while self._connection.is_writable and (frame := self._stream.next_frame()) is not None:
             self._connection.send_binary(frame)
         self._heed_backlog()
-        if self._closing and (self._stream.done or (self._deaf and self._stream.unacknowledged == 0)):
-            if self._stream.backlog == 0:
-                self._connection.close(NORMAL, "done")
-
-    @property
-    def _deaf(self) -> bool:
-        return isinstance(self._protocol, _Deaf)
+        if self._closing and self._stream.all_taken:
+            self._connection.close(NORMAL, "done")
 
     def _heed_backlog(self) -> None:
         backlog = self._stream.backlog
@@ -270,11 +263,19 @@ class Leg:
         return self._closing or self._ended.is_set()
 
     def _close(self, within_s: float) -> None:
-        self._closing = True
-        self.finish()
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
-        self._flush_timer = self._loop.call_later(within_s, self._connection.close, NORMAL, "done")
+        if self._ended.is_set():
+            return
+        if not self._closing:
+            self._closing = True
+            self._protocol = _Deaf(self._protocol)
+            self._stream.finish()
+        when = self._loop.time() + within_s
+        if self._flush_timer is None or self._flush_timer.when() > when:
+            if self._flush_timer is not None:
+                self._flush_timer.cancel()
+            self._flush_timer = self._loop.call_at(when, self._connection.close, NORMAL, "done")
+        self._reading = True
+        self._loop.call_soon(self._deliver)
 
     def _fail(self, fault: PeerFault) -> None:
         self.error = fault
@@ -298,7 +299,7 @@ class Leg:
 
 
 class _Deaf(asyncio.Protocol):
-    """In place of a protocol that aborted: takes what still comes, so that the far end's window does not close."""
+    """In place of a protocol that closed: takes what still comes, so that the far end is not stuck in its window."""
 
     def __init__(self, protocol: asyncio.BaseProtocol | None) -> None:
         self._protocol = protocol
