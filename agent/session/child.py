@@ -1,0 +1,201 @@
+"""The process that speaks SSH for one session, and may do nothing else.
+
+    main: import everything -> give up every privilege -> Ready -> Start -> dial the leg -> SSH -> Leaving
+
+Nothing from the network is read before privilege is gone, and nothing is imported after it: an interpreter may live
+where the session's uid cannot read. The process ends with its session, and gives its memory back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import os
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from agent.session.ipc import (
+    Denied,
+    Endpoint,
+    Exited,
+    Finish,
+    Joined,
+    Leaving,
+    Opened,
+    Ready,
+    Signed,
+    Start,
+    ToChild,
+    decode_to_child,
+)
+from protocol.codec import Record
+from protocol.errors import AuxilioError, BadMessage
+from protocol.ids import parse_session_id
+from transport.leg import Leg, open_leg
+from transport.relay_address import parse_address
+
+if TYPE_CHECKING:
+    from agent.session.child_server import Server, SupervisorKey
+
+EXIT_FAILED = 1
+LATE_IMPORTS = ("concurrent.futures.thread", "encodings.idna")
+"""Modules that others import when they first need them, and that could not be read any more by then."""
+
+GOODBYE_S = 2.5
+"""For the last line to reach the technician; a bit more than a leg takes to flush after an abort."""
+
+
+def main(arguments: list[str]) -> None:
+    """arguments: the number of our end of the socketpair; the uid to become, or -."""
+    fd, uid = int(arguments[0]), arguments[1]
+    child_server = _import_all()
+    from agent.platform import posix_confine, posix_terminal
+
+    posix_confine.confine(None if uid == "-" else int(uid))
+    gc.freeze()  # what is imported stays: nothing of it needs to be looked at again
+    sys.exit(asyncio.run(_run(fd, child_server, posix_terminal, posix_confine.forbid_processes)))
+
+
+def _import_all() -> ModuleType:
+    """Import all that a session needs, and return agent.session.child_server.
+
+    asyncssh looks for liboqs by ctypes.util.find_library, which executes ldconfig, gcc and ld. ML-KEM comes from
+    cryptography, so nothing is missing where nothing is found.
+    """
+    import ctypes.util
+
+    find, ctypes.util.find_library = ctypes.util.find_library, lambda name: None
+    try:
+        from agent.session import child_server
+    finally:
+        ctypes.util.find_library = find
+    for name in LATE_IMPORTS:
+        importlib.import_module(name)
+    ssl.create_default_context()  # reads the system's certificates once, with everything that takes
+    return child_server
+
+
+async def _run(fd: int, child_server: ModuleType, terminals: ModuleType, forbid: Callable[[], None]) -> int:
+    loop = asyncio.get_running_loop()
+    # Names are resolved in a thread, and it must be there before threads are forbidden.
+    executor = ThreadPoolExecutor(max_workers=1)
+    loop.set_default_executor(executor)
+    with contextlib.suppress(OSError):
+        await loop.run_in_executor(None, socket.getaddrinfo, "localhost", 443)
+    forbid()
+    endpoint = Endpoint(socket.socket(fileno=fd), descriptors=True)
+    try:
+        return await Session(endpoint, child_server, terminals).run()
+    finally:
+        endpoint.close()
+
+
+class Session:
+    """What the child knows of its session; the Surroundings of its channels."""
+
+    def __init__(self, endpoint: Endpoint, child_server: ModuleType, terminals: ModuleType) -> None:
+        self._endpoint = endpoint
+        self._child_server = child_server
+        self.set_size: Callable[[int, int, int, int, int], None] = terminals.set_size
+        self.send_break: Callable[[int], None] = terminals.send_break
+        self._leg: Leg | None = None
+        self._server: Server | None = None
+        self._finished: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> int:
+        self.tell(Ready())
+        first = await self._endpoint.receive()
+        start = decode_to_child(first[0]) if first is not None else None
+        if not isinstance(start, Start):
+            return EXIT_FAILED
+        loop = asyncio.get_running_loop()
+        listening = loop.create_task(self._listen())
+        speaking = loop.create_task(self._speak(start))
+        try:
+            await asyncio.wait((listening, speaking), return_when=asyncio.FIRST_COMPLETED)
+            if speaking.done():
+                self.tell(speaking.result())
+                return 0
+            # The supervisor said Finish, or is gone: either way this is over.
+            listening.result()
+            await self._say_goodbye()
+            return 0
+        finally:
+            for task in (listening, speaking):
+                task.cancel()
+
+    def tell(self, message: Record) -> None:
+        self._endpoint.send(message)
+
+    async def leg_writable(self) -> None:
+        if self._leg is not None:
+            await self._leg.writable()
+
+    async def _listen(self) -> None:
+        """Serve the supervisor's messages until it says Finish, or is gone."""
+        while (packet := await self._endpoint.receive()) is not None:
+            message = decode_to_child(packet[0])
+            if isinstance(message, Finish):
+                self._finished.set_result(message)
+                return
+            self._heed(message, packet[1])
+
+    def _heed(self, message: ToChild, descriptors: tuple[int, ...]) -> None:
+        number = message.channel if isinstance(message, Opened | Denied | Exited) else 0
+        channel = self._server.channel(number) if self._server is not None else None
+        if isinstance(message, Opened) and channel is not None:
+            channel.opened(descriptors)
+            return
+        for fd in descriptors:  # for a channel that the client closed meanwhile
+            os.close(fd)
+        if channel is None or isinstance(message, Opened):
+            return
+        if isinstance(message, Denied):
+            channel.denied(message)
+        elif isinstance(message, Exited):
+            channel.exited(message)
+        elif isinstance(message, Signed | Start):
+            raise BadMessage("out of turn")
+
+    async def _speak(self, start: Start) -> Leaving:
+        """Dial, serve SSH until it ends, and return our last words."""
+        server: Server = self._child_server.Server(start, self)
+        key: SupervisorKey = self._child_server.SupervisorKey(start.host_key, self._endpoint, server.is_strict)
+        self._server = server
+        try:
+            address = parse_address(start.relay_url, start.pin)
+            self._leg = await open_leg(address, parse_session_id(start.session), start.ticket)
+            self.tell(Joined())
+            await self._child_server.serve(self._leg, start, key, server)
+            if server.connection is not None:
+                await server.connection.wait_closed()
+        except AuxilioError as exc:
+            return Leaving(reason="lost", message=exc.message)
+        except self._child_server.SSH_ERRORS as exc:
+            return Leaving(reason="failed", message=f"SSH ended: {str(exc)[:200]}")
+        return self._last_words(server.lost, self._leg)
+
+    def _last_words(self, lost: Exception | None, leg: Leg) -> Leaving:
+        if leg.error is not None:
+            return Leaving(reason="lost", message=leg.error.message)
+        if lost is not None:
+            return Leaving(reason="lost", message=f"SSH ended: {str(lost)[:200]}")
+        return Leaving(reason="closed", message="the technician closed the session")
+
+    async def _say_goodbye(self) -> None:
+        finish = self._finished.result() if self._finished.done() else None
+        if finish is not None and self._server is not None and self._server.connection is not None:
+            text = f"the session was ended: {finish.message}"
+            self._server.say_to_all(f"\r\nauxilio: {text}")
+            self._server.connection.disconnect(self._child_server.SESSION_OVER, text)
+        if self._leg is not None:
+            self._leg.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._leg.wait_closed(), GOODBYE_S)
