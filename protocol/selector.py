@@ -108,6 +108,7 @@ def parse_tag(text: str) -> str:
     return text
 
 
+_BARE_TERMS: dict[str, Selector] = {"all": All(), "online": Online(), "provisional": Provisional()}
 _SPACE = " \t\r\n"
 _WORD = re.compile(r"[^\s()\":<>=!]*")
 _VALUE = re.compile(BARE.pattern.removesuffix(r"\Z"))
@@ -146,9 +147,7 @@ class _Reader:
             part = self.unary(depth)
             terms.extend(part.terms if isinstance(part, And) else (part,))
         if not terms:
-            self.fail(
-                "a term is missing here" if self.text.strip(_SPACE) else "empty; `all` selects every device"
-            )
+            self.fail("a term is missing here" if self.text.strip(_SPACE) else "empty; `all` selects every device")
         return terms[0] if len(terms) == 1 else And(tuple(terms))
 
     def ends(self) -> bool:
@@ -183,15 +182,15 @@ class _Reader:
             return self.valued(word, start)
         if word == "ram":
             return self.ram()
-        bare = {"all": All, "online": Online, "provisional": Provisional}.get(word)
+        bare = _BARE_TERMS.get(word)
         if bare is not None:
             if self.text[self.position : self.position + 1] not in ("", "(", ")", *_SPACE):
                 self.fail(f"`{word}` takes no value")
-            return bare()
+            return bare
         if word in ("and", "AND"):
             self.fail("there is no `and`: terms side by side already mean it", at=start)
         shown = escape(word or self.text[start : start + 1], limit=40)
-        self.fail(f"no such term: {shown!r}", at=start)
+        return self.fail(f"no such term: {shown!r}", at=start)
 
     def valued(self, word: str, start: int) -> Selector:
         if word == "tag":
@@ -201,10 +200,12 @@ class _Reader:
             return Tag(parse_tag(tag)) if tag and self.at_boundary() else self.bad_value("a tag")
         if word == "software":
             return self.software()
+        if word not in ("id", "os", "host", "finding"):
+            self.fail(f"no such term: {escape(word, limit=40) + ':'!r}", at=start)
         at = self.position
         value = self.value()
         if not self.at_boundary():
-            self.bad_value(f"a value of {word[:20]}")
+            self.bad_value(f"a value of {word}")
         match word:
             case "id":
                 bare = value.lower().replace("-", "")
@@ -216,10 +217,8 @@ class _Reader:
                 if not _CODE.match(code):
                     self.fail(f"not a name for {word}:", at=at)
                 return Os(code) if word == "os" else Finding(code)
-            case "host":
-                return Host(value)
             case _:
-                self.fail(f"no such term: {escape(word, limit=40) + ':'!r}", at=start)
+                return Host(value)
 
     def software(self) -> Selector:
         name = self.value()
@@ -240,9 +239,7 @@ class _Reader:
         size = _SIZE.match(self.text, self.position)
         unit = UNITS.get(size.group(3)) if size else None
         if size is None or unit is None:
-            self.fail(
-                "a size is a number and a unit: B KB MB GB TB KiB MiB GiB TiB", hint="For example: ram<4GiB"
-            )
+            self.fail("a size is a number and a unit: B KB MB GB TB KiB MiB GiB TiB", hint="For example: ram<4GiB")
         self.position = size.end()
         if not self.at_boundary():
             self.bad_value("a size")

@@ -177,9 +177,7 @@ def _term_holds(term: Selector, facts: Facts) -> bool | None:
         case Ram(order, size):
             return None if facts.ram_bytes is None else _ordered(order, facts.ram_bytes - size)
         case Software(name, comparison, version):
-            return (
-                None if facts.software is None else _installed(facts.software.get(name), comparison, version)
-            )
+            return None if facts.software is None else _installed(facts.software.get(name), comparison, version)
         case _:
             raise TypeError(f"{type(term).__name__} is no term")
 

@@ -18,9 +18,7 @@ def compare(left: str, right: str) -> int:
     """Return -1, 0 or 1 as `left` is older than, equal to or newer than `right`. Never raises."""
     one, other = _split(left), _split(right)
     return (
-        _compare_numbers(one[0], other[0])
-        or _compare_strings(one[1], other[1])
-        or _compare_strings(one[2], other[2])
+        _compare_numbers(one[0], other[0]) or _compare_strings(one[1], other[1]) or _compare_strings(one[2], other[2])
     )
 
 

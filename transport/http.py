@@ -110,9 +110,10 @@ class RelayClient:
         payload = None if body is None else encode(body)
         headers = [] if payload is None else [("Content-Type", "application/json")]
         with network_errors(self.address):
-            async with asyncio.timeout(timeout_s or self.timeout_s), self.exchange(
-                method, target, headers, payload, bearer=bearer
-            ) as answer:
+            async with (
+                asyncio.timeout(timeout_s or self.timeout_s),
+                self.exchange(method, target, headers, payload, bearer=bearer) as answer,
+            ):
                 content = await answer.read(limit)
         return None if type_ is None else decode(content, type_, limit=limit)
 

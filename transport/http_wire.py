@@ -58,9 +58,7 @@ class HttpWire:
             and not self._writer.is_closing()
         )
 
-    async def send(
-        self, method: str, target: str, headers: list[tuple[str, str]], body: Iterable[bytes] = ()
-    ) -> None:
+    async def send(self, method: str, target: str, headers: list[tuple[str, str]], body: Iterable[bytes] = ()) -> None:
         """Send a request. A relay may refuse the body before its end; then the rest is not sent."""
         self._until_close = False
         self._write(h11.Request(method=method, target=target, headers=headers))

@@ -27,8 +27,8 @@ def add_legs(relay: HttpRelay, *, tamper: Tamper | None = None, before: tuple[Le
         mine = web.WebSocketResponse(max_msg_size=MAX_LEG_MESSAGE_BYTES, compress=False)
         await mine.prepare(request)
         session = request.match_info["session"]
-        for message in before:
-            await mine.send_str(encode(message).decode())
+        for said in before:
+            await mine.send_str(encode(said).decode())
         if session in waiting:
             other, second = waiting.pop(session)
             second.set_result(mine)
