@@ -1,0 +1,174 @@
+"""When to look at which section, and which report to send: a pure machine; supervisor and spool do what it says.
+
+    collect --> changed? --> stored in the spool --> sent --> missing? put the blobs, send again --> acknowledged
+
+One report is under way at a time, oldest first, so that "acknowledged up to n" is all that has to be remembered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from protocol.ids import Sha256
+
+CHEAP_S = 300.0
+"""Between two looks at what is read from /proc and /sys in milliseconds."""
+
+SOFTWARE_S = 3600.0
+"""Between two looks at the packages, unless the packaging system's own file changed (see `touch`)."""
+
+BATTERY_FACTOR = 4.0
+"""How much rarer everything is on battery."""
+
+INTERVALS_S: Mapping[str, float] = {"software": SOFTWARE_S}
+
+ANSWER_S = 120.0
+"""For a relay to acknowledge a report over a slow line with its blobs; then it is sent again."""
+
+MAX_MISSING_ROUNDS = 3
+"""A relay that misses the same blobs again after they were put will go on missing them: leave it for later."""
+
+RETRY_S = 300.0
+
+
+class Collect(msgspec.Struct, frozen=True):
+    names: tuple[str, ...]
+
+
+class SendReport(msgspec.Struct, frozen=True):
+    number: int
+
+
+class PutBlobs(msgspec.Struct, frozen=True):
+    """Put these blobs, then call `blobs_put(number)`."""
+
+    number: int
+    sha256s: tuple[Sha256, ...]
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """Acknowledged: the spool may forget this report and every older one."""
+
+    number: int
+
+
+Effect = Collect | SendReport | PutBlobs | Forget
+
+
+class ReportMachine:
+    """known: hash of each section in the newest report made.  waiting: numbers in the spool, any order."""
+
+    def __init__(self, sections: Iterable[str], known: Mapping[str, Sha256], waiting: Iterable[int], now: float) -> None:
+        self._due = dict.fromkeys(sections, now)
+        self._known = dict(known)
+        self._waiting = deque(sorted(waiting))
+        self._collecting = False
+        self._linked = False
+        self._under_way: int | None = None
+        self._missing_rounds = 0
+        self._send_again_at: float | None = None
+        self._on_battery = False
+
+    # -- collecting ---------------------------------------------------------------------------------------------
+
+    def on_tick(self, now: float) -> list[Effect]:
+        """What is due at `now` (monotonic seconds, as everywhere here)."""
+        effects: list[Effect] = []
+        due = tuple(name for name, at in self._due.items() if at <= now)
+        if due and not self._collecting:
+            self._collecting = True
+            effects.append(Collect(due))
+        if self._linked and self._send_again_at is not None and self._send_again_at <= now:
+            self._under_way = None
+            self._missing_rounds = 0
+            effects += self._send(now)
+        return effects
+
+    def next_deadline(self) -> float:
+        deadlines = [] if self._collecting else list(self._due.values())
+        if self._linked and self._send_again_at is not None:
+            deadlines.append(self._send_again_at)
+        return min(deadlines, default=float("inf"))
+
+    def touch(self, name: str, now: float) -> None:
+        """Something says that this section changed: look now. (dpkg's status, addresses, a plug.)"""
+        if name in self._due:
+            self._due[name] = now
+
+    def on_collected(self, sections: Mapping[str, Sha256], now: float, *, on_battery: bool = False) -> bool:
+        """Sections were looked at. Return whether any differs from what was last reported: then make a report."""
+        self._collecting = False
+        self._on_battery = on_battery
+        factor = BATTERY_FACTOR if on_battery else 1.0
+        for name in sections:
+            self._due[name] = now + INTERVALS_S.get(name, CHEAP_S) * factor
+        return any(self._known.get(name) != digest for name, digest in sections.items())
+
+    def on_stored(self, number: int, sections: Mapping[str, Sha256], now: float) -> list[Effect]:
+        """The spool holds report `number`, which names these sections."""
+        self._known.update(sections)
+        self._waiting.append(number)
+        return self._send(now)
+
+    def on_not_stored(self, now: float) -> None:
+        """The disk is full: look again later, for the same change is still to be told."""
+        for name in self._due:
+            self._due[name] = now + CHEAP_S
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def link_up(self, relay_has: int, now: float) -> list[Effect]:
+        """relay_has: the last report that the relay committed, from its Welcome."""
+        self._linked = True
+        self._under_way = None
+        self._missing_rounds = 0
+        return self.on_ack(relay_has, now) if relay_has else self._send(now)
+
+    def link_down(self) -> None:
+        self._linked = False
+        self._under_way = None
+        self._send_again_at = None
+
+    def on_ack(self, number: int, now: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if self._waiting and self._waiting[0] <= number:
+            effects.append(Forget(number))
+            while self._waiting and self._waiting[0] <= number:
+                self._waiting.popleft()
+        if self._under_way is not None and self._under_way <= number:
+            self._under_way = None
+        return effects + self._send(now)
+
+    def on_missing(self, number: int, sha256s: tuple[Sha256, ...], now: float) -> list[Effect]:
+        if number != self._under_way:
+            return []
+        self._missing_rounds += 1
+        if self._missing_rounds > MAX_MISSING_ROUNDS:
+            self._send_again_at = now + RETRY_S
+            return []
+        self._send_again_at = now + ANSWER_S
+        return [PutBlobs(number, sha256s)]
+
+    def blobs_put(self, number: int, now: float) -> list[Effect]:
+        """The relay has them now: say the report again."""
+        if number != self._under_way or not self._linked:
+            return []
+        self._send_again_at = now + ANSWER_S
+        return [SendReport(number)]
+
+    def dropped(self, waiting: Iterable[int]) -> None:
+        """The spool gave some up for want of room: these are left."""
+        self._waiting = deque(sorted(waiting))
+
+    def _send(self, now: float) -> list[Effect]:
+        if not self._linked or self._under_way is not None or not self._waiting:
+            if not self._waiting:
+                self._send_again_at = None
+            return []
+        self._under_way = self._waiting[0]
+        self._missing_rounds = 0
+        self._send_again_at = now + ANSWER_S
+        return [SendReport(self._under_way)]

@@ -1,0 +1,215 @@
+"""What waits on the device until the relay has acknowledged it: reports and their sections, in SQLite.
+
+Durable: a report is on the disk before it is sent, and leaves it only when the relay said that it is committed.
+Bounded: when it is full, the oldest unacknowledged reports go first, since the newest says the same and more; the
+newest one is never dropped. The numbers of reports never repeat, even after the file was lost (see `next_number`).
+
+A full disk is Unavailable and harms nothing that is stored. A damaged file is moved aside and a new one begun.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from protocol.codec import decode, encode
+from protocol.errors import Unavailable
+from protocol.ids import Sha256
+from protocol.statement import Signed
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Of stored sections and reports: weeks of changes, on a disk that may be small."""
+
+MAX_REPORTS = 500
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS reports (number INTEGER PRIMARY KEY, signed BLOB NOT NULL, size INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS blobs (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS uses (number INTEGER NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL,
+    PRIMARY KEY (number, name)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS uses_sha256 ON uses (sha256);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+
+class SpooledReport(msgspec.Struct, frozen=True):
+    """number: of the report.  sections: name to the SHA-256 of its bytes."""
+
+    number: int
+    signed: Signed
+    sections: dict[str, Sha256]
+
+
+class SpoolStatus(msgspec.Struct, frozen=True):
+    """reports: waiting.  bytes: stored.  dropped: reports given up for want of room since the spool began."""
+
+    reports: int
+    bytes: int
+    dropped: int
+
+
+class Spool:
+    """One writer. Every method is short; the largest thing moved is one section."""
+
+    def __init__(self, path: Path, *, max_bytes: int = MAX_BYTES, max_reports: int = MAX_REPORTS) -> None:
+        """Open or begin the spool at `path`. moved_aside: where a damaged one went, or None.
+
+        Raises Unavailable where the disk is full or the folder cannot be written.
+        """
+        self._path = path
+        self._max_bytes = max_bytes
+        self._max_reports = max_reports
+        self.moved_aside: Path | None = None
+        with self._failures():
+            try:
+                self._db = self._open()
+            except sqlite3.DatabaseError as exc:
+                if isinstance(exc, sqlite3.OperationalError):
+                    raise
+                self.moved_aside = self._move_aside()
+                self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
+        try:
+            os.chmod(self._path, 0o600)
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")  # in WAL, anything less may lose a commit with the power
+            db.executescript(_SCHEMA)
+            if db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise sqlite3.DatabaseError("the file is damaged")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _move_aside(self) -> Path:
+        number = 1
+        while (aside := self._path.with_name(f"{self._path.name}.damaged-{number}")).exists():
+            number += 1
+        self._path.rename(aside)
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        return aside
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.OperationalError, OSError) as exc:
+            full = "full" in str(exc) or "space" in str(exc)
+            raise Unavailable(
+                f"the spool {self._path.name} cannot be written: {exc}",
+                code="disk_full" if full else "spool_unavailable",
+                hint="Free some disk space; reports wait until then, and what is stored stays."
+                if full
+                else f"Check {self._path.parent} and its permissions.",
+            ) from exc
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._failures():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def next_number(self, relay_has: int) -> int:
+        """The number for the next report: above every one used here and `relay_has`, the relay's last."""
+        used = self._state("last_number")
+        return max(used, relay_has) + 1
+
+    def put_report(self, number: int, signed: Signed, sections: Iterable[tuple[str, Sha256, bytes | None]]) -> None:
+        """Store a report and the bytes of its sections: (name, sha256, bytes, or None where they are not needed).
+
+        Committed to the disk on return. Raises Unavailable; then nothing changed.
+        """
+        body = encode(signed)
+        with self._transaction() as db:
+            db.execute("INSERT INTO reports VALUES (?, ?, ?)", (number, body, len(body)))
+            for name, digest, data in sections:
+                db.execute("INSERT INTO uses VALUES (?, ?, ?)", (number, name, digest))
+                if data is not None:
+                    db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (digest, data))
+            db.execute("INSERT OR REPLACE INTO state VALUES ('last_number', ?)", (number,))
+            self._thin(db)
+
+    def _thin(self, db: sqlite3.Connection) -> None:
+        """Give up the oldest reports while there is too much, never the newest."""
+        while True:
+            count, oldest = db.execute("SELECT count(*), min(number) FROM reports").fetchone()
+            if count <= 1 or (count <= self._max_reports and self._bytes(db) <= self._max_bytes):
+                return
+            db.execute("DELETE FROM reports WHERE number = ?", (oldest,))
+            self._forget_unused(db)
+            db.execute(
+                "INSERT INTO state VALUES ('dropped', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
+            )
+
+    @staticmethod
+    def _forget_unused(db: sqlite3.Connection) -> None:
+        db.execute("DELETE FROM uses WHERE number NOT IN (SELECT number FROM reports)")
+        db.execute("DELETE FROM blobs WHERE sha256 NOT IN (SELECT sha256 FROM uses)")
+
+    @staticmethod
+    def _bytes(db: sqlite3.Connection) -> int:
+        query = (
+            "SELECT (SELECT coalesce(sum(size), 0) FROM reports) + (SELECT coalesce(sum(length(data)), 0) FROM blobs)"
+        )
+        total: int = db.execute(query).fetchone()[0]
+        return total
+
+    def report(self, number: int) -> SpooledReport | None:
+        """The report with this number, or None where it is not kept any more."""
+        with self._failures():
+            row = self._db.execute("SELECT signed FROM reports WHERE number = ?", (number,)).fetchone()
+            if row is None:
+                return None
+            uses = self._db.execute("SELECT name, sha256 FROM uses WHERE number = ?", (number,)).fetchall()
+        return SpooledReport(number, decode(row[0], Signed), dict(uses))
+
+    def waiting(self) -> tuple[int, ...]:
+        """Numbers of the reports that wait, ascending."""
+        with self._failures():
+            rows = self._db.execute("SELECT number FROM reports ORDER BY number").fetchall()
+        return tuple(row[0] for row in rows)
+
+    def blob(self, digest: Sha256) -> bytes | None:
+        """The bytes of a section that a waiting report names, or None where they are not kept."""
+        with self._failures():
+            row = self._db.execute("SELECT data FROM blobs WHERE sha256 = ?", (digest,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def acknowledged(self, number: int) -> None:
+        """The relay committed this report. Older ones it has, or they no longer matter: they go too."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM reports WHERE number <= ?", (number,))
+            self._forget_unused(db)
+
+    def discard(self, number: int) -> None:
+        """The relay will never take this report (it refused it for good). Older ones stay."""
+        with self._transaction() as db:
+            db.execute("DELETE FROM reports WHERE number = ?", (number,))
+            self._forget_unused(db)
+
+    def status(self) -> SpoolStatus:
+        with self._failures():
+            count = self._db.execute("SELECT count(*) FROM reports").fetchone()[0]
+            return SpoolStatus(count, self._bytes(self._db), self._state("dropped"))
+
+    def _state(self, name: str) -> int:
+        with self._failures():
+            row = self._db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else 0
+
+    def close(self) -> None:
+        self._db.close()
