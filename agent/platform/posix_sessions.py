@@ -76,7 +76,7 @@ class PosixChild:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     pass_fds=(theirs.fileno(),),
-                    env={"PATH": posix_process.USER_PATH, "LANG": posix_process.FALLBACK_LANG},
+                    env={"PATH": posix_process.USER_PATH, "LANG": posix_process.FALLBACK_LANG, "HOME": "/"},
                     cwd="/",
                     start_new_session=True,
                 )

@@ -135,6 +135,11 @@ class SessionBroker:
     def channels(self) -> int:
         return len(self._tasks)
 
+    @property
+    def process_ids(self) -> frozenset[int]:
+        """Of the processes that were started for the technician; each leads a kernel session of its own."""
+        return frozenset(task.process.pid for task in self._tasks.values())
+
     def finish(self, reason: str, message: str) -> None:
         """End the session. The first reason counts."""
         if not self._outcome.done():

@@ -16,6 +16,7 @@ import os
 import socket
 import ssl
 import sys
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -60,7 +61,15 @@ def main(arguments: list[str]) -> None:
 
     posix_confine.confine(None if uid == "-" else int(uid))
     gc.freeze()  # what is imported stays: nothing of it needs to be looked at again
-    sys.exit(asyncio.run(_run(fd, child_server, posix_terminal, posix_confine.forbid_processes)))
+    status = EXIT_FAILED
+    try:
+        loop = asyncio.new_event_loop()
+        status = loop.run_until_complete(_run(fd, child_server, posix_terminal, posix_confine.forbid_processes))
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+    # Not sys.exit: asyncio and threading tidy up by starting threads, which is forbidden, and there is nothing to keep.
+    os._exit(status)
 
 
 def _import_all() -> ModuleType:
@@ -128,8 +137,9 @@ class Session:
             await self._say_goodbye()
             return 0
         finally:
-            for task in (listening, speaking):
-                task.cancel()
+            listening.cancel()
+            speaking.cancel()
+            await asyncio.wait((listening, speaking))
 
     def tell(self, message: Record) -> None:
         self._endpoint.send(message)

@@ -133,11 +133,11 @@ class Sink:
             return
         except OSError:
             self._pending.clear()
-            self._release()
             self.close()
+            self._release()
             return
-        self._release()
-        if self._ending and not self._terminal:
+        self._release()  # which may deliver more, and come back here, before it returns
+        if self._ending and not self._pending and not self._terminal:
             self.close()
 
     def _hold(self) -> None:

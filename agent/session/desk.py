@@ -171,6 +171,10 @@ class SessionDesk:
     def live(self) -> tuple[LiveSession, ...]:
         return tuple(live_session(broker) for broker in self._live.values())
 
+    def process_ids(self) -> frozenset[int]:
+        """Of everything that runs for a technician: whoever descends from one cannot answer for the customer."""
+        return frozenset[int]().union(*(broker.process_ids for broker in self._live.values()))
+
     # -- the authority ----------------------------------------------------------------------------------------------
 
     def review(self) -> None:
