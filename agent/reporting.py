@@ -113,6 +113,15 @@ class ReportMachine:
         self._waiting.append(number)
         return self._send(now)
 
+    def abandon(self, number: int, now: float) -> list[Effect]:
+        """This report can never be completed. Every section counts as changed and is due, so that a whole one follows."""
+        self._known.clear()
+        self._due = dict.fromkeys(self._due, now)
+        self._waiting = deque(n for n in self._waiting if n != number)
+        if self._under_way == number:
+            self._under_way = None
+        return self._send(now)
+
     def on_not_stored(self, now: float) -> None:
         """The disk is full: look again later, for the same change is still to be told."""
         for name in self._due:

@@ -1,0 +1,275 @@
+"""The commands of `auxilio-agent`. Each imports what it needs when it runs.
+
+Exit status: 0; 2 usage; 3 refused; 4 unavailable; 5 the relay's fault; 6 configuration; 130 interrupted; 1 our bug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from agent.messages import say
+from agent.release import RELEASE
+from agent.state import default_state_dir
+from protocol.errors import EXIT_BUG, EXIT_OK, AuxilioError, ConfigInvalid, UsageInvalid
+from protocol.text import escape
+
+EXIT_INTERRUPTED = 130
+
+Handler = Callable[[argparse.Namespace], int]
+
+_EPILOG = """\
+examples:
+  auxilio-agent join auxilio-join-...     join the organisation that gave you this token
+  auxilio-agent run                       report, and let technicians in as the organisation's rules say
+  auxilio-agent status                    is it connected, who is here, what waits
+  auxilio-agent allow                     let the technician in who is asking
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--state", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="the state directory")
+    parser = argparse.ArgumentParser(
+        prog="auxilio-agent",
+        description="Auxilio's agent: reports diagnostics and lets technicians in, by your organisation's signed rules.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common],
+    )
+    parser.add_argument("--version", action="version", version=f"auxilio-agent {RELEASE}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, handler: Handler, summary: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"example: {example}",
+            parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(handler=handler)
+        return sub
+
+    sub = add("join", _join, "join an organisation", "auxilio-agent join --file token.txt")
+    sub.add_argument("token", nargs="?", help="the join token; `-` or nothing reads standard input")
+    sub.add_argument("--file", type=Path, help="read the token from this file")
+    sub.add_argument("--json", action="store_true", help="print the result as JSON")
+    sub = add("run", _run, "run the agent until it is stopped", "auxilio-agent run --state ~/agent")
+    sub.add_argument("--verbose", action="store_true", help="say more on standard error")
+    sub = add("status", _status, "show how it stands", "auxilio-agent status --json")
+    sub.add_argument("--json", action="store_true", help="print it as JSON")
+    sub = add("log", _log, "show the log of requests, sessions and commands", "auxilio-agent log -n 20")
+    sub.add_argument("-n", type=_count, default=50, metavar="N", help="the last N entries (default 50; 0: all)")
+    sub.add_argument("--json", action="store_true", help="print entries as JSON lines")
+    sub = add("allow", _allow, "let the technician in who is asking", "auxilio-agent allow")
+    sub.add_argument("session", nargs="?", default="", help="the session, where several ask")
+    sub = add("deny", _deny, "refuse the technician who is asking", "auxilio-agent deny")
+    sub.add_argument("session", nargs="?", default="", help="the session, where several ask")
+    sub = add("revoke", _revoke, "take permission back: end what runs under it", "auxilio-agent revoke")
+    sub.add_argument("case", nargs="?", default="", help="the case or session; nothing: everything")
+    add("leave", _leave, "leave the organisation and forget its keys", "auxilio-agent leave")
+    sub = add("policy", _policy, "take over a policy that was carried by hand", "auxilio-agent policy import FILE")
+    sub.add_argument("action", choices=["import"])
+    sub.add_argument("file", type=Path, help="what `auxilio policy export` wrote; `-` reads standard input")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 1_000_000:
+        raise argparse.ArgumentTypeError("between 0 and 1000000")
+    return value
+
+
+def run(arguments: list[str]) -> int:
+    """Parse and carry out; every expected failure is one line and a hint on standard error."""
+    options = _parser().parse_args(arguments)
+    if not hasattr(options, "state"):
+        options.state = default_state_dir()
+    handler: Handler = options.handler
+    try:
+        return handler(options)
+    except AuxilioError as exc:
+        return complain(exc)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_OK  # whoever read our output has seen enough
+    except Exception as exc:
+        logging.getLogger("auxilio").debug("a bug", exc_info=True)
+        print(f"auxilio-agent: internal error: {escape(f'{type(exc).__name__}: {exc}')}", file=sys.stderr)
+        print("hint: This is a fault of ours; please report it with the command that you ran.", file=sys.stderr)
+        return EXIT_BUG
+
+
+def complain(error: AuxilioError) -> int:
+    print(f"auxilio-agent: {escape(error.message)}", file=sys.stderr)
+    if error.hint:
+        print(f"hint: {escape(error.hint)}", file=sys.stderr)
+    return error.exit_status
+
+
+def _read_input(path: Path | None, what: str, limit: int) -> str:
+    """A file, or standard input where it is no terminal. Raises ConfigInvalid, UsageInvalid."""
+    try:
+        if path is not None and str(path) != "-":
+            with open(path, encoding="utf-8") as file:
+                return file.read(limit + 1)
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageInvalid(f"no {what} was given", hint=f"Give the {what} as an argument, by --file, or by a pipe.")
+        return sys.stdin.read(limit + 1)
+    except UnicodeDecodeError as exc:
+        raise ConfigInvalid(f"the {what} is not text", hint="Is it the right file?") from exc
+    except OSError as exc:
+        raise ConfigInvalid(f"{path} cannot be read: {exc.strerror or exc}", hint="Check the path.") from exc
+
+
+def _join(options: argparse.Namespace) -> int:
+    import asyncio
+    import json
+
+    from agent.joining import join
+    from agent.state import StateDir
+    from protocol.enrolment import MAX_TOKEN_CHARS, parse_join_token
+    from protocol.system_clock import SystemClock
+
+    if options.token and options.file:
+        raise UsageInvalid("a token and a file were given", hint="Give one of them.")
+    text = options.token if options.token and options.token != "-" else None
+    token = parse_join_token(text or _read_input(options.file, "join token", MAX_TOKEN_CHARS))
+    membership = asyncio.run(join(StateDir(options.state), token, SystemClock()))
+    if options.json:
+        print(json.dumps({"device": membership.device, "organisation": membership.organisation}))
+    else:
+        print(say("joined", device=membership.device))
+        print(say("joined_next"))
+    return EXIT_OK
+
+
+def _run(options: argparse.Namespace) -> int:
+    from agent.supervisor import run_agent
+    from protocol.system_clock import SystemClock
+
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="auxilio-agent: %(message)s",
+        stream=sys.stderr,
+    )
+    if run_agent(options.state, SystemClock()):
+        print(say("left"))
+    return EXIT_OK
+
+
+def _status(options: argparse.Namespace) -> int:
+    import json
+
+    from agent.show import read_status, show_status
+    from protocol.system_clock import SystemClock
+
+    status = read_status(options.state)
+    if options.json:
+        print(json.dumps(status, indent=2))
+    else:
+        print(show_status(status, SystemClock().now()))
+    return EXIT_OK
+
+
+def _log(options: argparse.Namespace) -> int:
+    import json
+
+    from agent.journal import read_journal
+    from agent.show import show_entry
+
+    if not options.state.exists():
+        _not_joined()
+    entries = read_journal(options.state / "journal.jsonl", options.n)
+    for entry in entries:
+        print(json.dumps(entry) if options.json else show_entry(entry))
+    if not entries and not options.json:
+        print(say("no_log"))
+    return EXIT_OK
+
+
+def _not_joined() -> NoReturn:
+    from agent.membership import NotJoined
+
+    raise NotJoined("this device has not joined an organisation")
+
+
+def _ask(options: argparse.Namespace, command: str, argument: str = "") -> dict[str, object]:
+    from agent.control import ask, socket_path
+
+    return ask(socket_path(options.state), command, argument)  # type: ignore[arg-type]  # a literal, by our callers
+
+
+def _allow(options: argparse.Namespace) -> int:
+    answer = _ask(options, "allow", options.session)
+    print(say("allowed", technician=_shown(answer, "technician"), purpose=_shown(answer, "purpose")))
+    return EXIT_OK
+
+
+def _deny(options: argparse.Namespace) -> int:
+    answer = _ask(options, "deny", options.session)
+    print(say("denied", technician=_shown(answer, "technician")))
+    return EXIT_OK
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    answer = _ask(options, "revoke", options.case)
+    ended = answer["ended"]
+    print(say("revoked", count=len(ended) if isinstance(ended, list) else 0))
+    return EXIT_OK
+
+
+def _shown(answer: dict[str, object], name: str) -> str:
+    return escape(str(answer.get(name, "")))
+
+
+def _leave(options: argparse.Namespace) -> int:
+    from agent.control import AgentNotRunning
+    from agent.joining import leave
+    from agent.membership import load_membership
+    from agent.state import StateDir
+
+    if not options.state.exists():
+        _not_joined()
+    load_membership(StateDir(options.state))
+    try:
+        _ask(options, "leave")
+    except AgentNotRunning:
+        leave(StateDir(options.state))
+    print(say("left"))
+    return EXIT_OK
+
+
+def _policy(options: argparse.Namespace) -> int:
+    from agent.control import MAX_LINE_BYTES, AgentNotRunning
+
+    text = _read_input(options.file, "policy", MAX_LINE_BYTES // 2)
+    try:
+        answer = _ask(options, "import_policy", text)
+    except AgentNotRunning:
+        answer = _import_offline(options.state, text)
+    key = "imported" if answer["outcome"] == "accepted" else "known"
+    print(say(key, number=answer["number"]))
+    return EXIT_OK
+
+
+def _import_offline(path: Path, text: str) -> dict[str, object]:
+    from agent.documents import Documents
+    from agent.membership import load_membership
+    from agent.state import StateDir
+    from protocol.system_clock import SystemClock
+
+    if not path.exists():
+        _not_joined()
+    state = StateDir(path)
+    documents = Documents(state, load_membership(state), SystemClock())
+    outcome = documents.accept_bundle(text.encode())
+    return {"outcome": outcome.value, "number": documents.authority.policy_order.number}

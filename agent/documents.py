@@ -1,0 +1,162 @@
+"""What the device holds of its organisation's documents, on disk before it is used.
+
+protocol.authority decides what becomes of a document; here it is kept. The time floor rises with what is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.membership import Membership
+from agent.release import BUILT_AT
+from agent.state import StateDir
+from protocol.authority import Authority, Outcome, restore
+from protocol.codec import MAX_DOCUMENT_BYTES, Record, Strict, decode
+from protocol.device_record import HeldRecord, may_replace, open_record
+from protocol.errors import AuxilioError, BadMessage, Refused
+from protocol.ids import Sha256, sha256
+from protocol.policy import Relay
+from protocol.statement import Signed
+from protocol.system_clock import Clock
+from protocol.time_floor import TimeFloor
+
+MAX_SIGNED_BYTES = 2 * MAX_DOCUMENT_BYTES
+"""A Signed as JSON: a document in base64 and its signature."""
+
+
+class _Floor(Record, frozen=True, kw_only=True):
+    floor_at: float
+
+
+class PolicyBundle(Strict, frozen=True, kw_only=True):
+    """What is carried by hand where no relay is: every charter, ascending, and a policy."""
+
+    charters: tuple[Signed, ...] = ()
+    policy: Signed
+
+
+class Documents:
+    """The device's authority and record. Loading verifies everything again: the disk may have been tampered with."""
+
+    def __init__(self, state: StateDir, membership: Membership, clock: Clock) -> None:
+        """Raises CorruptState where a file does not verify."""
+        self._state = state
+        self._membership = membership
+        self._clock = clock
+        kept = state.read_as("floor.json", _Floor)
+        self._floor = TimeFloor(
+            build_at=BUILT_AT, known_at=kept.floor_at if kept else 0.0, monotonic=clock.monotonic()
+        )
+        self._accepted_charters: set[Sha256] = set()
+        self.authority = self._load_authority()
+        self.record = self._load_record()
+
+    def now(self) -> float:
+        """The time to decide by: Unix seconds, never behind the floor."""
+        return self._floor.now(self._clock.now(), self._clock.monotonic())
+
+    def clock_behind_s(self) -> float:
+        """By how much the system's clock is known to be wrong, or 0."""
+        return self._floor.behind_s(self._clock.now(), self._clock.monotonic())
+
+    def keep_floor(self) -> None:
+        """Every few minutes and at the end. Raises Unavailable where the disk is full."""
+        self._state.write_as("floor.json", _Floor(floor_at=self._floor.floor_at(self._clock.monotonic())))
+
+    def relays(self) -> tuple[Relay, ...]:
+        """Where to dial: the policy's relays, or the join token's while there is no policy."""
+        policy = self.authority.policy
+        return (policy.policy.relays if policy else ()) or self._membership.relays
+
+    def accept_charters(self, charters: Iterable[Signed]) -> Outcome:
+        """Take charters in ascending order; return what became of the last. Raises AuxilioError at the first bad one."""
+        outcome = Outcome.KNOWN
+        for signed in charters:
+            if sha256(signed.payload) in self._accepted_charters:
+                continue  # a whole chain is offered again: its older ones need not be signed by today's roots
+            changed, outcome = self.authority.accept_charter(signed)
+            held = changed.charter
+            if outcome is Outcome.ACCEPTED and held is not None:
+                self._state.write_as(f"charters/{held.charter.number:012d}.json", signed)
+                self._accepted_charters.add(held.sha256)
+                self._floor.raise_to(held.charter.issued_at, self._clock.monotonic())
+                if held.charter.time_floor_at is not None:
+                    self._floor.lower_by_charter(held.charter.time_floor_at, self._clock.monotonic())
+                if changed.policy is None and self.authority.policy is not None:
+                    self._state.remove("policy.json")
+            self.authority = changed
+        return outcome
+
+    def accept_policy(self, signed: Signed) -> Outcome:
+        """Raises AuxilioError where it is not this organisation's."""
+        changed, outcome = self.authority.accept_policy(signed)
+        if outcome is Outcome.ACCEPTED and changed.policy is not None:
+            self._state.write_as("policy.json", signed)
+            self._floor.raise_to(changed.policy.policy.issued_at, self._clock.monotonic())
+        self.authority = changed
+        return outcome
+
+    def accept_bundle(self, data: bytes) -> Outcome:
+        """Charters and policy as `auxilio policy export` writes them. Raises Untrusted, BadMessage."""
+        bundle = decode(data, PolicyBundle, limit=4 * MAX_SIGNED_BYTES)
+        self.accept_charters(bundle.charters)
+        return self.accept_policy(bundle.policy)
+
+    def accept_record(self, signed: Signed) -> Outcome:
+        """Raises AuxilioError where it is not an approver's word on this device."""
+        new = self._open_record(signed)
+        if self.record is not None and new.sha256 == self.record.sha256:
+            return Outcome.KNOWN
+        if not may_replace(self.record, new):
+            return Outcome.LOWER
+        self._state.write_as("record.json", signed)
+        self.record = new
+        return Outcome.ACCEPTED
+
+    def _open_record(self, signed: Signed) -> HeldRecord:
+        return open_record(
+            signed,
+            rules=self.authority.technician_rules(),
+            organisation=self._membership.organisation,
+            device=self._membership.device,
+        )
+
+    def drop_void_record(self) -> bool:
+        """After a new policy: a record whose signer turned out to be compromised is void. Return whether it was."""
+        if self.record is None:
+            return False
+        try:
+            self._open_record(self.record.signed)
+        except AuxilioError:
+            self.record = None  # the file stays: it is judged anew at every start
+            return True
+        return False
+
+    def _load_authority(self) -> Authority:
+        charters = []
+        for name in self._state.names("charters"):
+            signed = self._state.read_as(f"charters/{name}", Signed)
+            if signed is not None:
+                charters.append(signed)
+                self._accepted_charters.add(sha256(signed.payload))
+        policy = self._state.read_as("policy.json", Signed)
+        try:
+            return restore(self._membership.organisation, charters, policy)
+        except AuxilioError as exc:
+            raise self._state.corrupt("charters", exc.message) from exc
+
+    def _load_record(self) -> HeldRecord | None:
+        signed = self._state.read_as("record.json", Signed)
+        if signed is None:
+            return None
+        try:
+            return self._open_record(signed)
+        except (Refused, BadMessage) as exc:
+            raise self._state.corrupt("record.json", exc.message) from exc
+        except AuxilioError:
+            return None  # its signer was revoked as compromised, or the CA replaced: provisional until approved again
+
+
+def read_signed(data: bytes) -> Signed:
+    """A document as it travels in a blob or a file. Raises BadMessage."""
+    return decode(data, Signed, limit=MAX_SIGNED_BYTES)

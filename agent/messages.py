@@ -1,0 +1,104 @@
+"""What a customer reads, in English and Spanish. Keys are complete in both; a test holds them to it.
+
+What only administrators and technicians read (errors, the log) is English.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+ENGLISH: Mapping[str, str] = {
+    "joined": "This device has joined. Its id is {device}.",
+    "joined_next": "It reports to your support organisation as soon as `auxilio-agent run` runs. "
+    "Until an admin approves it, it is provisional.",
+    "left": "This device has left its organisation and forgotten its keys.",
+    "running": "The agent is running.",
+    "not_running": "The agent is not running.",
+    "device": "Device",
+    "organisation": "Organisation",
+    "tags": "Tags",
+    "provisional": "provisional: not approved yet",
+    "connection": "Connection",
+    "linked": "connected to {relay} for {duration}",
+    "not_linked": "not connected since {duration}: {reason}",
+    "last_offline": "Last offline",
+    "offline_was": "{when}: {reason}",
+    "connected_people": "Connected now",
+    "nobody": "nobody",
+    "session": "{technician} as {account}: {purpose} ({duration})",
+    "asks": "Asks for permission",
+    "question": "{technician} wants to connect as {account} ({capabilities}): {purpose}. {seconds} s left.",
+    "how_to_answer": "Answer with `auxilio-agent allow` or `auxilio-agent deny`.",
+    "policy": "Policy",
+    "policy_is": "{number}, valid until {until}",
+    "no_policy": "none",
+    "policy_expired": "{number}, expired on {until}: only sessions that you allow yourself are possible",
+    "waiting_reports": "Reports waiting",
+    "reports": "{reports} ({size})",
+    "clock": "Clock",
+    "clock_behind": "behind by at least {duration}: check date and time",
+    "restricted": "The organisation's rules need a newer agent; only sessions that you allow are possible: {fields}",
+    "allowed": "You have allowed {technician} to connect: {purpose}",
+    "denied": "You have refused {technician}.",
+    "revoked": "Ended: {count} session(s).",
+    "imported": "The policy was taken over: number {number}.",
+    "known": "The policy was not newer than the one that is held: number {number}.",
+    "no_log": "The log is empty.",
+}
+
+SPANISH: Mapping[str, str] = {
+    "joined": "Este equipo ya forma parte de la organización. Su identificador es {device}.",
+    "joined_next": "Informará a su servicio de asistencia en cuanto se ejecute `auxilio-agent run`. "
+    "Hasta que un administrador lo apruebe, es provisional.",
+    "left": "Este equipo ha dejado su organización y ha olvidado sus claves.",
+    "running": "El agente está en marcha.",
+    "not_running": "El agente no está en marcha.",
+    "device": "Equipo",
+    "organisation": "Organización",
+    "tags": "Etiquetas",
+    "provisional": "provisional: aún sin aprobar",
+    "connection": "Conexión",
+    "linked": "conectado a {relay} desde hace {duration}",
+    "not_linked": "sin conexión desde hace {duration}: {reason}",
+    "last_offline": "Última desconexión",
+    "offline_was": "{when}: {reason}",
+    "connected_people": "Conectados ahora",
+    "nobody": "nadie",
+    "session": "{technician} como {account}: {purpose} ({duration})",
+    "asks": "Pide permiso",
+    "question": "{technician} quiere conectarse como {account} ({capabilities}): {purpose}. Quedan {seconds} s.",
+    "how_to_answer": "Responda con `auxilio-agent allow` (permitir) o `auxilio-agent deny` (rechazar).",
+    "policy": "Normas",
+    "policy_is": "{number}, válidas hasta el {until}",
+    "no_policy": "ninguna",
+    "policy_expired": "{number}, caducadas el {until}: solo son posibles las sesiones que usted permita",
+    "waiting_reports": "Informes pendientes",
+    "reports": "{reports} ({size})",
+    "clock": "Reloj",
+    "clock_behind": "atrasado al menos {duration}: compruebe la fecha y la hora",
+    "restricted": "Las normas de la organización requieren un agente más reciente; "
+    "solo son posibles las sesiones que usted permita: {fields}",
+    "allowed": "Ha permitido que {technician} se conecte: {purpose}",
+    "denied": "Ha rechazado a {technician}.",
+    "revoked": "Sesiones terminadas: {count}.",
+    "imported": "Se han adoptado las normas número {number}.",
+    "known": "Las normas no eran más recientes que las vigentes: número {number}.",
+    "no_log": "El registro está vacío.",
+}
+
+CATALOGUES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "es": SPANISH}
+
+
+def language(environment: Mapping[str, str] = os.environ) -> str:
+    """The customer's language by the locale's variables, in the order of locale(7): "en" or "es"."""
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = environment.get(name, "")
+        if value:
+            return "es" if value.lower().startswith("es") else "en"
+    return "en"
+
+
+def say(key: str, **values: object) -> str:
+    """The message `key` in the customer's language."""
+    return CATALOGUES[language()][key].format(**values)

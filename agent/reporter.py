@@ -1,0 +1,207 @@
+"""Collects, stores and sends reports as agent.reporting says. The driver of that machine.
+
+It never lets the agent down: a full disk or a slow relay is noted, and tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from agent.facts.collect import Collected, Facts, collectors
+from agent.facts.software_section import software_version
+from agent.membership import DeviceKeys, Membership
+from agent.release import RELEASE
+from agent.reporting import Collect, Effect, Forget, PutBlobs, ReportMachine, SendReport
+from agent.session.journal import Journal
+from agent.spool import Spool
+from agent.state import StateDir
+from protocol.codec import Record, encode
+from protocol.errors import AuxilioError
+from protocol.ids import Sha256
+from protocol.link import ReportAck, ReportMissing, ReportSent
+from protocol.report import SECTIONS, Report, SectionRef
+from protocol.statement import REPORT, seal_statement
+from protocol.system_clock import Clock
+from transport.blobs import put_blob
+from transport.http import RelayClient
+from transport.relay_address import RelayAddress
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 30.0
+"""Between two looks at whether packages changed: one stat of one file."""
+
+
+class _Known(Record, frozen=True, kw_only=True):
+    """The sections of the newest report. software: version of the packages' database that it was made from."""
+
+    number: int = 0
+    sections: dict[str, SectionRef] = {}
+    software: str = ""
+
+
+class Reporter:
+    """One per agent. `run` until cancelled; the link's events come from the supervisor."""
+
+    def __init__(
+        self,
+        *,
+        state: StateDir,
+        spool: Spool,
+        membership: Membership,
+        keys: DeviceKeys,
+        clock: Clock,
+        now: Callable[[], float],
+        send: Callable[[ReportSent], None],
+        journal: Journal,
+    ) -> None:
+        self._state = state
+        self._spool = spool
+        self._membership = membership
+        self._keys = keys
+        self._clock = clock
+        self._now = now
+        self._send = send
+        self._journal = journal
+        self._facts = Facts(collectors(RELEASE), clock)
+        self._known = self._load_known()
+        self._software = self._known.software
+        self._relay_has = 0
+        self._relay: tuple[RelayAddress, str] | None = None
+        self._wake = asyncio.Event()
+        self._effects: list[Effect] = []
+        hashes = {name: ref.sha256 for name, ref in self._known.sections.items()}
+        self._machine = ReportMachine(SECTIONS, hashes, spool.waiting(), clock.monotonic())
+
+    def _load_known(self) -> _Known:
+        try:
+            return self._state.read_as("reports.json", _Known) or _Known()
+        except AuxilioError as exc:
+            # Only a cache of what was reported: without it everything is reported once more.
+            log.warning("%s", exc.message)
+            return _Known()
+
+    # -- the link ---------------------------------------------------------------------------------------------------
+
+    def link_up(self, relay: RelayAddress, blob_token: str, relay_has: int) -> None:
+        self._relay = (relay, blob_token)
+        self._relay_has = relay_has
+        self._do(self._machine.link_up(relay_has, self._clock.monotonic()))
+
+    def link_down(self) -> None:
+        self._relay = None
+        self._machine.link_down()
+
+    def on_ack(self, ack: ReportAck) -> None:
+        self._relay_has = max(self._relay_has, ack.number)
+        self._do(self._machine.on_ack(ack.number, self._clock.monotonic()))
+
+    def on_missing(self, missing: ReportMissing) -> None:
+        self._do(self._machine.on_missing(missing.number, missing.sha256s, self._clock.monotonic()))
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
+
+    def _do(self, effects: list[Effect]) -> None:
+        if effects:
+            self._effects += effects
+            self._wake.set()
+
+    async def run(self) -> None:
+        while True:
+            self._notice_software()
+            self._do(self._machine.on_tick(self._clock.monotonic()))
+            while self._effects:
+                effect = self._effects.pop(0)
+                try:
+                    await self._carry_out(effect)
+                except AuxilioError as exc:
+                    log.warning("%s", exc.message)
+                    self._journal.record("report_delayed", code=exc.reason, message=exc.message)
+                    if isinstance(effect, Collect):
+                        self._machine.on_not_stored(self._clock.monotonic())
+            wait_s = min(WATCH_S, self._machine.next_deadline() - self._clock.monotonic())
+            try:
+                async with asyncio.timeout(max(0.0, wait_s) + 0.01):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    def _notice_software(self) -> None:
+        version = software_version()
+        if version != self._software:
+            self._software = version
+            self._machine.touch("software", self._clock.monotonic())
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Collect(names):
+                await self._collect(names)
+            case SendReport(number):
+                self._send_report(number)
+            case PutBlobs(number, sha256s):
+                await self._put_blobs(number, sha256s)
+            case Forget(number):
+                self._spool.acknowledged(number)
+
+    async def _collect(self, names: tuple[str, ...]) -> None:
+        collected = await self._facts.collect(names, self._now())
+        hashes = {section.name: section.sha256 for section in collected}
+        if self._machine.on_collected(hashes, self._clock.monotonic(), on_battery=_on_battery(collected)):
+            self._store(collected)
+
+    def _store(self, collected: list[Collected]) -> None:
+        """Make a report that names every section, new or not, and put it into the spool with what is new."""
+        sections = {**self._known.sections, **{section.name: section.ref for section in collected}}
+        number = self._spool.next_number(max(self._relay_has, self._known.number))
+        report = Report(
+            organisation=self._membership.organisation,
+            device=self._membership.device,
+            number=number,
+            collected_at=int(self._now()),
+            sections=sections,
+        )
+        signed = seal_statement(self._keys.sshsig(), REPORT, encode(report))
+        data = {section.sha256: section.data for section in collected}
+        self._spool.put_report(
+            number, signed, [(name, ref.sha256, data.get(ref.sha256)) for name, ref in sections.items()]
+        )
+        self._machine.dropped(n for n in self._spool.waiting() if n != number)
+        self._known = _Known(number=number, sections=sections, software=self._software)
+        self._state.write_as("reports.json", self._known)
+        hashes = {name: ref.sha256 for name, ref in sections.items()}
+        self._do(self._machine.on_stored(number, hashes, self._clock.monotonic()))
+
+    def _send_report(self, number: int) -> None:
+        report = self._spool.report(number)
+        if report is None:
+            self._do(self._machine.on_ack(number, self._clock.monotonic()))  # given up for want of room
+        else:
+            self._send(ReportSent(report=report.signed))
+
+    async def _put_blobs(self, number: int, sha256s: tuple[Sha256, ...]) -> None:
+        if self._relay is None:
+            return
+        relay, bearer = self._relay
+        async with RelayClient(relay, bearer=bearer) as client:
+            for digest in sha256s:
+                data = self._spool.blob(digest)
+                if data is None:
+                    self._start_over(number)
+                    return
+                await put_blob(client, data)
+        self._do(self._machine.blobs_put(number, self._clock.monotonic()))
+
+    def _start_over(self, number: int) -> None:
+        """The relay lost a section that it had acknowledged (a restored backup): say everything again."""
+        self._journal.record("report_abandoned", number=number, reason="the relay lost what it had acknowledged")
+        self._spool.discard(number)
+        self._known = _Known(number=self._known.number)
+        self._do(self._machine.abandon(number, self._clock.monotonic()))
+
+
+def _on_battery(collected: list[Collected]) -> bool:
+    """Whether the battery section that was just made says that the machine is not plugged in."""
+    return any(section.name == "battery" and b'"mains":false' in section.data for section in collected)

@@ -1,0 +1,59 @@
+"""What `auxilio-agent status` shows: from the agent that runs, or from its files where none does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from agent.documents import Documents
+from agent.membership import Membership
+from agent.release import RELEASE
+from agent.spool import SpoolStatus
+from protocol.time_floor import BEHIND_S
+
+if TYPE_CHECKING:
+    from agent.supervisor import Agent
+
+
+def files_status(membership: Membership, documents: Documents, spool: SpoolStatus) -> dict[str, Any]:
+    """What the state directory alone can tell."""
+    policy, record = documents.authority.policy, documents.record
+    order = documents.authority.policy_order
+    behind_s = documents.clock_behind_s()
+    return {
+        "agent": RELEASE,
+        "running": False,
+        "device": membership.device,
+        "organisation": membership.organisation,
+        "joined_at": membership.joined_at,
+        "provisional": record is None,
+        "tags": list(record.record.tags) if record else [],
+        "charter": documents.authority.charter_number,
+        "policy": {"epoch": order.epoch, "number": order.number},
+        "policy_expires_at": policy.policy.expires_at if policy else None,
+        "restricted_by": sorted(documents.authority.restricted),
+        "forks": list(documents.authority.forks),
+        "relays": [relay.url for relay in documents.relays()],
+        "clock_behind_s": round(behind_s) if behind_s > BEHIND_S else 0,
+        "spool": msgspec.to_builtins(spool),
+    }
+
+
+def running_status(agent: Agent) -> dict[str, Any]:
+    """What the running agent knows besides."""
+    machine = agent.link.machine
+    return {
+        **files_status(agent.membership, agent.documents, agent.spool.status()),
+        "running": True,
+        "linked": agent.link.linked,
+        "link_state": machine.state.value,
+        "since_at": machine.since_at,
+        "relay": machine.relay.url if machine.relay else None,
+        "last_failure": machine.last_failure,
+        "offline_reason": machine.offline_reason,
+        "offline_since_at": machine.offline_since_at,
+        "sessions": [msgspec.to_builtins(session) for session in agent.desk.live()],
+        "waiting": [msgspec.to_builtins(question) for question in agent.desk.waiting()],
+        "unknown_messages": agent.link.unknown_messages,
+    }
