@@ -152,7 +152,10 @@ def _first_byte(answer: Answer) -> int:
 async def _held(client: RelayClient, name: Sha256, size: int) -> int:
     """How many of the blob's bytes the relay has already."""
     with network_errors(client.address):
-        async with asyncio.timeout(STALL_S), client.exchange("HEAD", _path(name), accept=(200, 204, 404, 405)) as answer:
+        async with (
+            asyncio.timeout(STALL_S),
+            client.exchange("HEAD", _path(name), accept=(200, 204, 404, 405)) as answer,
+        ):
             return size if answer.status in (200, 204) else _upload_offset(answer, size)
 
 

@@ -79,8 +79,8 @@ async def open_leg(
     except TimeoutError as exc:
         connection.close()
         raise RelayTimeout("the other side of the session never came", hint="Is the device still online?") from exc
-    except BaseException:
-        connection.close(PROTOCOL_ERROR)
+    except BaseException as exc:
+        connection.close(PROTOCOL_ERROR if isinstance(exc, PeerFault) else NORMAL)
         raise
     return Leg(connection)
 
@@ -295,7 +295,7 @@ class Leg:
     def _tell_lost(self) -> None:
         protocol, self._protocol = self._protocol, None
         if protocol is not None:
-            protocol.connection_lost(self.error)
+            self._loop.call_soon(protocol.connection_lost, self.error)
 
 
 class _Deaf(asyncio.Protocol):

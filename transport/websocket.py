@@ -269,6 +269,8 @@ class Connection:
         try:
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
                 raise BadMessage("a WebSocket extension that was not agreed on")
+            if frame.payload_size > self._max_message_bytes:  # picows lets through what it has read whole
+                raise _TooLarge(f"a message of more than {self._max_message_bytes} bytes")
             message = self._assemble(frame.msg_type, frame.fin, frame.get_payload_as_bytes())
         except PeerFault as exc:
             self._fail(exc)
@@ -375,6 +377,7 @@ async def connect(
                     max_redirects=0,
                     use_aiofastnet=False,
                     server_hostname=address.host,
+                    ssl_shutdown_timeout=CLOSE_WITHIN_S,
                     happy_eyeballs_delay=HAPPY_EYEBALLS_S,
                 )
             if connection.is_unopened:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import AuxilioError, BadMessage, PeerFault, Refused, RelayUnreachable, Untrusted
-from protocol.ids import Sha256, sha256
+from protocol.ids import sha256
 from tests.support.tls_relay import HttpRelay
 from transport import blobs, events
 from transport.blobs import DIRECT_BYTES, PIECE_BYTES, download_blob, get_blob, put_blob
@@ -210,7 +210,7 @@ def test_events_are_read_as_the_standard_says() -> None:
     parser = EventParser()
     text = (
         ": a comment\n\n"
-        "event: presence\nid: 7\ndata: {\"a\":\ndata: 1}\n\n"
+        'event: presence\nid: 7\ndata: {"a":\ndata: 1}\n\n'
         "data\n\n"
         "id: 8\r\ndata:no space\r\nunknown: x\r\nretry: 5\r\n\r\n"
         "data: unfinished"
@@ -267,5 +267,3 @@ async def test_events_stream_until_the_relay_ends_them(monkeypatch: pytest.Monke
                 got.append(event.data)
         assert len(got) == 6
         assert asked[1] is None
-
-

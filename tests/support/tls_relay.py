@@ -29,7 +29,9 @@ from transport.tls import spki_pin
 class Certificate:
     """A self-signed one for 127.0.0.1 and `host`. days: of validity from now on; negative: expired."""
 
-    def __init__(self, *, key: ec.EllipticCurvePrivateKey | None = None, host: str = "localhost", days: int = 1) -> None:
+    def __init__(
+        self, *, key: ec.EllipticCurvePrivateKey | None = None, host: str = "localhost", days: int = 1
+    ) -> None:
         self.key = key or ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         now = datetime.datetime.now(datetime.UTC)
@@ -43,9 +45,7 @@ class Certificate:
             .not_valid_before(min(now, end) - datetime.timedelta(days=1))
             .not_valid_after(end)
             .add_extension(
-                x509.SubjectAlternativeName(
-                    [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-                ),
+                x509.SubjectAlternativeName([x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
                 critical=False,
             )
             .sign(self.key, hashes.SHA256())

@@ -76,7 +76,9 @@ def test_what_is_no_address_is_refused_with_a_hint(url: str) -> None:
     assert caught.value.message.isprintable()
 
 
-@pytest.mark.parametrize("pin", ["", "sha256:", "sha256:" + "0" * 63, "sha256:" + "g" * 64, "0" * 64, "md5:" + "0" * 64])
+@pytest.mark.parametrize(
+    "pin", ["", "sha256:", "sha256:" + "0" * 63, "sha256:" + "g" * 64, "0" * 64, "md5:" + "0" * 64]
+)
 def test_what_is_no_pin_is_refused(pin: str) -> None:
     with pytest.raises(ConfigInvalid) as caught:
         parse_address("https://relay.example", pin)
