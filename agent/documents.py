@@ -11,11 +11,11 @@ from agent.membership import Membership
 from agent.release import BUILT_AT
 from agent.state import StateDir
 from protocol.authority import Authority, Outcome, restore
-from protocol.codec import MAX_DOCUMENT_BYTES, Record, Strict, decode
+from protocol.codec import MAX_DOCUMENT_BYTES, Record, decode
 from protocol.device_record import HeldRecord, may_replace, open_record
 from protocol.errors import AuxilioError, BadMessage, Refused
 from protocol.ids import Sha256, sha256
-from protocol.policy import Relay
+from protocol.policy import PolicyBundle, Relay
 from protocol.statement import Signed
 from protocol.system_clock import Clock
 from protocol.time_floor import TimeFloor
@@ -26,13 +26,6 @@ MAX_SIGNED_BYTES = 2 * MAX_DOCUMENT_BYTES
 
 class _Floor(Record, frozen=True, kw_only=True):
     floor_at: float
-
-
-class PolicyBundle(Strict, frozen=True, kw_only=True):
-    """What is carried by hand where no relay is: every charter, ascending, and a policy."""
-
-    charters: tuple[Signed, ...] = ()
-    policy: Signed
 
 
 class Documents:

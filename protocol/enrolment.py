@@ -114,7 +114,8 @@ def read_token_grant(certificate: Certificate) -> TokenGrant:
     """What a verified enrolment certificate grants. Raises Untrusted (bad_extension, bad_principal), BadMessage."""
     if certificate.principals != (PRINCIPAL,):
         raise Untrusted("an enrolment certificate has the principal `enrol` alone", code="bad_principal")
-    tags = tuple(t for t in _required_text(certificate, TAGS_EXTENSION).split(",") if t)
+    # OpenSSH has no extension with an empty text: a token that suggests no tags has none.
+    tags = tuple(t for t in (extension_text(certificate, TAGS_EXTENSION) or "").split(",") if t)
     for tag in tags:
         parse_tag(tag)
     uses = _required_text(certificate, USES_EXTENSION)

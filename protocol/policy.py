@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from protocol.charter import MAX_DOCUMENT_NUMBER, HeldCharter, unknown_critical
-from protocol.codec import MAX_DOCUMENT_BYTES, Record, decode, encode
+from protocol.codec import MAX_DOCUMENT_BYTES, Record, Strict, decode, encode
 from protocol.errors import BadMessage
 from protocol.ids import Sha256, sha256
 from protocol.link import PolicyNumber
@@ -100,6 +100,13 @@ class HeldPolicy(msgspec.Struct, frozen=True):
     def consent_for(self, matches: Callable[[Selector], bool]) -> ConsentRule:
         """The first rule whose selector `matches` says yes to, or DEFAULT_CONSENT."""
         return next((rule for rule in self.policy.consent if matches(parse(rule.where))), DEFAULT_CONSENT)
+
+
+class PolicyBundle(Strict, frozen=True, kw_only=True):
+    """A policy that is carried by hand where no relay is (`auxilio-agent policy import`). charters: all, ascending."""
+
+    charters: tuple[Signed, ...] = ()
+    policy: Signed
 
 
 def _check_shape(policy: Policy) -> None:
