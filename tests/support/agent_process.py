@@ -1,0 +1,123 @@
+"""A real `auxilio-agent` in a state directory of its own: joined, run, killed and run again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+WITHIN_S = 60.0
+"""Generous: a busy machine is slow, and no test is meant to measure it."""
+
+
+def wait_until(condition: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> Any:
+    """Return the first true value of `condition`; fail with `what` at the deadline."""
+    deadline = time.monotonic() + within_s
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s:g} s: {what}")
+        time.sleep(0.05)
+    return value
+
+
+class AgentProcess:
+    """One agent. environment: added to ours."""
+
+    def __init__(self, state: Path, environment: dict[str, str] | None = None) -> None:
+        self.state = state
+        self.environment = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.output = state.parent / f"{state.name}.output"
+
+    def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run one command to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "agent.main", *arguments, "--state", str(self.state)],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=self.environment,
+            timeout=WITHIN_S * 2,
+        )
+
+    def join(self, token: str) -> str:
+        """Join, and return the device's id."""
+        result = self.command("join", "--json", "-", stdin=token)
+        assert result.returncode == 0, result.stderr
+        device: str = json.loads(result.stdout)["device"]
+        return device
+
+    def start(self, *prefix: str) -> None:
+        """prefix: a command to run it under, such as strace."""
+        with open(self.output, "ab") as output:
+            self.process = subprocess.Popen(
+                [*prefix, sys.executable, "-m", "agent.main", "run", "--verbose", "--state", str(self.state)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def status(self) -> dict[str, Any]:
+        result = self.command("status", "--json")
+        assert result.returncode == 0, result.stderr
+        status: dict[str, Any] = json.loads(result.stdout)
+        return status
+
+    def journal(self, event: str | None = None) -> list[dict[str, Any]]:
+        result = self.command("log", "--json", "-n", "0")
+        assert result.returncode == 0, result.stderr
+        entries = [json.loads(line) for line in result.stdout.splitlines()]
+        return [entry for entry in entries if event is None or entry["event"] == event]
+
+    def wait_status(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+        def check() -> dict[str, Any] | None:
+            result = self.command("status", "--json")
+            if result.returncode != 0:
+                return None
+            status: dict[str, Any] = json.loads(result.stdout)
+            return status if condition(status) else None
+
+        try:
+            found: dict[str, Any] = wait_until(check, what)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}; the agent said: {self.said()[-2000:]}") from exc
+        return found
+
+    def wait_linked(self) -> None:
+        self.wait_status(lambda s: s.get("linked"), "the agent is linked")
+
+    def wait_reported(self) -> None:
+        """Linked, and nothing waits."""
+        self.wait_status(lambda s: s.get("linked") and s["spool"]["reports"] == 0, "everything is reported")
+
+    def said(self) -> str:
+        return self.output.read_text("utf-8", "replace") if self.output.exists() else ""
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+            self.process.wait(WITHIN_S)
+        self.process = None

@@ -1,0 +1,111 @@
+"""When to look at which section, and which report to send: transcripts of the machine."""
+
+from __future__ import annotations
+
+from agent.reporting import (
+    ANSWER_S,
+    BATTERY_FACTOR,
+    CHEAP_S,
+    MAX_MISSING_ROUNDS,
+    RETRY_S,
+    SOFTWARE_S,
+    Collect,
+    Forget,
+    PutBlobs,
+    ReportMachine,
+    SendReport,
+)
+from protocol.ids import sha256
+
+A, B, C = (sha256(text) for text in (b"a", b"b", b"c"))
+
+
+def machine(*waiting: int) -> ReportMachine:
+    return ReportMachine(("memory", "software"), {}, waiting, 0.0)
+
+
+def test_everything_is_looked_at_at_once_and_then_at_its_own_pace() -> None:
+    m = machine()
+    assert m.on_tick(0.0) == [Collect(("memory", "software"))]
+    assert m.on_tick(1.0) == [], "one collection at a time"
+    assert m.on_collected({"memory": A, "software": B}, 2.0)
+    m.on_stored(1, {"memory": A, "software": B}, 2.0)
+    assert m.next_deadline() == 2.0 + CHEAP_S
+    assert m.on_tick(2.0 + CHEAP_S) == [Collect(("memory",))]
+    assert not m.on_collected({"memory": A}, 400.0), "nothing changed, nothing to report"
+    assert m.on_tick(2.0 + SOFTWARE_S) == [Collect(("memory", "software"))]
+
+
+def test_what_changed_is_reported_and_what_did_not_is_not() -> None:
+    m = ReportMachine(("memory",), {"memory": A}, (), 0.0)
+    m.on_tick(0.0)
+    assert not m.on_collected({"memory": A}, 0.0)
+    m.touch("memory", 5.0)
+    assert m.on_tick(5.0) == [Collect(("memory",))]
+    assert m.on_collected({"memory": B}, 5.0)
+
+
+def test_on_battery_it_looks_less_often() -> None:
+    m = machine()
+    m.on_tick(0.0)
+    m.on_collected({"memory": A, "software": A}, 0.0, on_battery=True)
+    assert m.next_deadline() == CHEAP_S * BATTERY_FACTOR
+
+
+def test_reports_go_one_at_a_time_oldest_first_and_are_forgotten_when_acknowledged() -> None:
+    m = machine(4, 3)
+    assert m.link_up(2, 0.0) == [SendReport(3)]
+    assert m.on_stored(5, {"memory": A}, 1.0) == []
+    assert m.on_ack(3, 2.0) == [Forget(3), SendReport(4)]
+    assert m.on_ack(4, 3.0) == [Forget(4), SendReport(5)]
+    assert m.on_ack(5, 4.0) == [Forget(5)]
+
+
+def test_what_the_relay_already_has_is_forgotten_when_the_link_comes_up() -> None:
+    m = machine(3, 4, 5)
+    assert m.link_up(4, 0.0) == [Forget(4), SendReport(5)]
+
+
+def test_missing_blobs_are_put_and_the_report_is_sent_again() -> None:
+    m = machine(1)
+    m.link_up(0, 0.0)
+    assert m.on_missing(1, (A, B), 1.0) == [PutBlobs(1, (A, B))]
+    assert m.blobs_put(1, 2.0) == [SendReport(1)]
+    assert m.on_missing(9, (A,), 2.0) == [], "an answer to what was not sent"
+
+
+def test_a_relay_that_goes_on_missing_is_left_for_later() -> None:
+    m = machine(1)
+    m.link_up(0, 0.0)
+    for _ in range(MAX_MISSING_ROUNDS):
+        assert m.on_missing(1, (A,), 1.0) == [PutBlobs(1, (A,))]
+    assert m.on_missing(1, (A,), 1.0) == []
+    m.on_collected({"memory": A, "software": A}, 1.0)
+    assert SendReport(1) in m.on_tick(1.0 + RETRY_S)
+
+
+def test_without_an_answer_a_report_is_sent_again() -> None:
+    m = machine(1)
+    m.link_up(0, 0.0)
+    m.on_collected({"memory": A, "software": A}, 0.0)
+    assert m.on_tick(ANSWER_S - 1) == []
+    assert m.on_tick(ANSWER_S) == [SendReport(1)]
+
+
+def test_a_lost_link_loses_nothing() -> None:
+    m = machine(1)
+    m.link_up(0, 0.0)
+    m.link_down()
+    assert m.blobs_put(1, 1.0) == []
+    assert m.link_up(0, 2.0) == [SendReport(1)]
+
+
+def test_a_report_that_can_never_be_completed_is_followed_by_a_whole_one() -> None:
+    m = machine(1, 2)
+    m.link_up(0, 0.0)
+    m.on_tick(0.0)
+    m.on_collected({"memory": A, "software": B}, 0.0)
+    m.on_stored(3, {"memory": A, "software": B}, 0.0)
+    assert m.abandon(1, 10.0) == [SendReport(2)]
+    assert m.on_tick(10.0) == [Collect(("memory", "software"))]
+    assert m.on_collected({"memory": A, "software": B}, 10.0), "the same sections count as changed"
