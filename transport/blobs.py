@@ -2,7 +2,8 @@
 
     GET  /v1/blobs/{sha256}   `Range: bytes=N-` goes on from N: 206 with Content-Range. 200 starts over.
     HEAD /v1/blobs/{sha256}   200: held. 404: not; `Upload-Offset: N` says that N bytes of ours wait there.
-    PUT  /v1/blobs/{sha256}   the whole, or `Content-Range: bytes N-M/T` from N on. 409, 416: go on elsewhere.
+    PUT  /v1/blobs/{sha256}   the whole, or the rest with `Content-Range: bytes N-M/T` from the N that the relay said.
+                              409, 416: go on from another Upload-Offset. A relay that keeps no beginnings says none.
 
 The hash is checked over every byte before anything is handed on, so neither a relay nor a cut can alter a blob.
 There is no deadline for the whole, since a line may be slow; STALL_S without any progress is one.
@@ -29,16 +30,13 @@ STALL_S = 30.0
 """Without a byte, either way."""
 
 ATTEMPTS = 4
-"""Of one transfer, each going on where the last was cut; a fifth cut in a row is the caller's to wait out."""
+"""Of one transfer, in a row and without progress, each going on where the last was cut. Then the caller waits."""
 
 PAUSE_S = 1.0
-"""Times the number of cuts so far."""
+"""Times the number of attempts so far."""
 
 DIRECT_BYTES = 256 * 1024
 """A blob up to this size is sent at once; a larger one only after asking whether it is there."""
-
-PIECE_BYTES = 1024 * 1024
-"""Of an upload, in one PUT: on a line of 35 kB/s a piece is through in STALL_S."""
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-[0-9]{1,15}/([0-9]{1,15}|\*)\Z")
 
@@ -69,23 +67,28 @@ async def download_blob(client: RelayClient, name: Sha256, file: BinaryIO, *, li
 
 async def put_blob(client: RelayClient, data: bytes) -> Sha256:
     """Store `data` at the relay; return its name. Storing what is there already costs one short request."""
-    name = sha256(data)
-    view = memoryview(data)
-    offset = 0 if len(data) <= DIRECT_BYTES else await _held(client, name, len(data))
-    cuts = 0
-    while offset < len(data) or not data:
+    name, size = sha256(data), len(data)
+    offset = furthest = tries = 0
+    ask_first = size > DIRECT_BYTES
+    while True:
+        tries += 1
         try:
-            offset = await _put_piece(client, name, view, offset)
-            cuts = 0
-            if not data:
-                break
+            if ask_first:
+                offset = await _held(client, name, size)
+                if 0 < offset == size:
+                    return name
+                if offset > furthest:
+                    furthest, tries = offset, 1  # the last attempt was cut, but not for nothing
+            if await _put(client, name, memoryview(data), offset) == size:
+                return name
         except RelayUnreachable:
-            cuts += 1
-            if cuts >= ATTEMPTS:
+            if tries >= ATTEMPTS:
                 raise
-            await asyncio.sleep(PAUSE_S * cuts)
-            offset = await _held(client, name, len(data)) if data else 0
-    return name
+            await asyncio.sleep(PAUSE_S * tries)
+        else:
+            if tries >= ATTEMPTS:
+                raise Refused("the relay takes no more of this blob", code="blob_refused")
+        ask_first = True
 
 
 # -- down -------------------------------------------------------------------------------------------------------
@@ -159,33 +162,32 @@ async def _held(client: RelayClient, name: Sha256, size: int) -> int:
             return size if answer.status in (200, 204) else _upload_offset(answer, size)
 
 
-async def _put_piece(client: RelayClient, name: Sha256, data: memoryview, offset: int) -> int:
-    """Send one piece from `offset`; return where to go on."""
-    whole = offset == 0 and len(data) <= PIECE_BYTES
-    end = len(data) if whole else min(len(data), offset + PIECE_BYTES)
+async def _put(client: RelayClient, name: Sha256, data: memoryview, offset: int) -> int:
+    """Send all from `offset` on; return the size, or less if the relay did not take it from there."""
     headers = [("Content-Type", "application/octet-stream")]
-    if not whole:
-        headers.append(("Content-Range", f"bytes {offset}-{end - 1}/{len(data)}"))
+    if offset:
+        headers.append(("Content-Range", f"bytes {offset}-{len(data) - 1}/{len(data)}"))
+    loop = asyncio.get_running_loop()
     with network_errors(client.address):
-        async with (
-            asyncio.timeout(STALL_S * 2),
-            client.exchange(
-                "PUT", _path(name), headers, data[offset:end], accept=(200, 201, 202, 204, 409, 416)
-            ) as answer,
-        ):
-            if answer.status not in (409, 416):
-                return end
-            there = _upload_offset(answer, len(data))
-    if there == offset:
-        raise Refused("the relay takes no more of this blob", code="blob_refused")
-    return there
+        async with asyncio.timeout(STALL_S) as deadline:
+            async with client.exchange(
+                "PUT",
+                _path(name),
+                headers,
+                data[offset:],
+                accept=(200, 201, 202, 204, 409, 416),
+                on_progress=lambda: deadline.reschedule(loop.time() + STALL_S),
+            ) as answer:
+                if answer.status not in (409, 416):
+                    return len(data)
+                return _upload_offset(answer, len(data))
 
 
 def _upload_offset(answer: Answer, size: int) -> int:
     text = answer.headers.get("upload-offset", "0")
     offset = int(text) if re.fullmatch(r"[0-9]{1,15}", text) else 0
-    # A relay that claims more than there is gets it from the start, and has to hash it.
-    return offset if offset <= size else 0
+    # A relay that claims all, or more than there is, gets it from the start, and has to hash it.
+    return offset if offset < size else 0
 
 
 def _path(name: Sha256) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self, TypeVar, overload
 from urllib.parse import urlencode
@@ -127,15 +127,17 @@ class RelayClient:
         *,
         bearer: str | None = None,
         accept: tuple[int, ...] = (200, 201, 202, 204),
+        on_progress: Callable[[], None] | None = None,
     ) -> AsyncIterator[Answer]:
         """One exchange, with the body left to the caller to read. Sets no deadline.
 
+        on_progress: called for each piece of `body` that is about to be sent, READ_BYTES long.
         accept: the statuses that are no error; for others the error body is read and raised as our error.
         Errors of the network leave as they are; callers wrap them in transport.failures.network_errors.
         """
         all_headers = self._headers(headers, body, bearer)
         async with self._places:
-            wire, response = await self._first_answer(method, target, all_headers, body)
+            wire, response = await self._first_answer(method, target, all_headers, body, on_progress)
             try:
                 answer = Answer(wire, response)
                 if response.status_code not in accept:
@@ -146,18 +148,25 @@ class RelayClient:
                 self._release(wire)
 
     async def _first_answer(
-        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | memoryview | None
+        self,
+        method: str,
+        target: str,
+        headers: list[tuple[str, str]],
+        body: bytes | memoryview | None,
+        on_progress: Callable[[], None] | None,
     ) -> tuple[HttpWire, h11.Response]:
         """Send over a kept connection, and once more over a new one if that one proves dead and repeating is safe."""
+        # A long body is for its sender to repeat, who may go on from the middle.
+        repeatable = method in _REPEATABLE and len(body or b"") <= READ_BYTES
         while True:
             kept = self._kept()
             wire = kept or await HttpWire.dial(self.address)
             try:
-                await wire.send(method, target, headers, _chunks(body))
+                await wire.send(method, target, headers, _chunks(body, on_progress))
                 return wire, await wire.answer()
             except (ConnectionError, EOFError):
                 wire.close()
-                if kept is None or method not in _REPEATABLE:
+                if kept is None or not repeatable:
                     raise
             except BaseException:
                 wire.close()
@@ -212,6 +221,9 @@ class Answer:
         return bytes(content[:limit])
 
 
-def _chunks(body: bytes | memoryview | None) -> Iterable[bytes]:
+def _chunks(body: bytes | memoryview | None, on_progress: Callable[[], None] | None) -> Iterator[bytes]:
     view = memoryview(body or b"")
-    return (bytes(view[start : start + READ_BYTES]) for start in range(0, len(view), READ_BYTES))
+    for start in range(0, len(view), READ_BYTES):
+        if on_progress is not None:
+            on_progress()
+        yield bytes(view[start : start + READ_BYTES])
