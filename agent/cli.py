@@ -36,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--state", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="the state directory")
     parser = argparse.ArgumentParser(
         prog="auxilio-agent",
-        description="Auxilio's agent: reports diagnostics and lets technicians in, by your organisation's signed rules.",
+        description="Auxilio's agent: reports diagnostics, and lets technicians in by your organisation's rules.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[common],

@@ -70,7 +70,9 @@ def socket_path(state: Path) -> Path:
     return SYSTEM_SOCKET if state == SYSTEM_STATE else state / "control.sock"
 
 
-def check_peer(request: ControlRequest, peer: Peer, *, own_uid: int, present_uids: frozenset[int], inside: bool) -> None:
+def check_peer(
+    request: ControlRequest, peer: Peer, *, own_uid: int, present_uids: frozenset[int], inside: bool
+) -> None:
     """Refuse what this peer may not ask. inside: its process descends from a technician's session."""
     if inside and request.command in ("allow", "deny", "leave", "import_policy"):
         raise Refused("a technician's session cannot answer for the customer", code="inside_session")
@@ -97,7 +99,8 @@ class ControlServer:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._path.unlink(missing_ok=True)  # a leftover: the state directory's lock says that nobody else runs
             self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=MAX_LINE_BYTES)
-            os.chmod(self._path, 0o666)  # who may ask is checked by credentials; a state directory of 0700 guards it too
+            # Who may ask is checked by credentials; a state directory of 0700 guards it besides.
+            os.chmod(self._path, 0o666)  # noqa: S103  # whoever is logged in must reach it
         except OSError as exc:
             raise Unavailable(
                 f"the control socket {self._path} cannot be made: {exc.strerror or exc}",

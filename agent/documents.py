@@ -37,9 +37,7 @@ class Documents:
         self._membership = membership
         self._clock = clock
         kept = state.read_as("floor.json", _Floor)
-        self._floor = TimeFloor(
-            build_at=BUILT_AT, known_at=kept.floor_at if kept else 0.0, monotonic=clock.monotonic()
-        )
+        self._floor = TimeFloor(build_at=BUILT_AT, known_at=kept.floor_at if kept else 0.0, monotonic=clock.monotonic())
         self._accepted_charters: set[Sha256] = set()
         self.authority = self._load_authority()
         self.record = self._load_record()
@@ -62,7 +60,7 @@ class Documents:
         return (policy.policy.relays if policy else ()) or self._membership.relays
 
     def accept_charters(self, charters: Iterable[Signed]) -> Outcome:
-        """Take charters in ascending order; return what became of the last. Raises AuxilioError at the first bad one."""
+        """Take charters, ascending; return what became of the last. Raises AuxilioError at the first bad one."""
         outcome = Outcome.KNOWN
         for signed in charters:
             if sha256(signed.payload) in self._accepted_charters:

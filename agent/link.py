@@ -1,8 +1,8 @@
 """The link's states: when to dial which relay, and why it was offline. Pure; link_driver.py does it.
 
-    WAITING --deadline--> DIALLING --Welcome--> LINKED
-       ^                     | failed              | ended, Goodbye, no pong
-       +---------------------+---------------------+
+WAITING --deadline--> DIALLING --Welcome--> LINKED
+   ^                     | failed              | ended, Goodbye, no pong
+   +---------------------+---------------------+
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The link's sockets and timers. What to do is decided by link.py and protocol.liveness; what messages mean, by `Owner`.
+"""The link's sockets and timers. link.py and protocol.liveness decide what to do; `Owner`, what messages mean.
 
-    dial -> Challenge -> Hello -> Welcome -> messages both ways, pings both ways -> ended, for a reason
+dial -> Challenge -> Hello -> Welcome -> messages both ways, pings both ways -> ended, for a reason
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import random
 from typing import Protocol, TypeVar
 
 from agent.link import Dial, LinkMachine, State
-from agent.release import RELEASE
 from protocol.codec import encode
 from protocol.errors import AuxilioError, PeerFault, RelayUnreachable
 from protocol.link import (
@@ -41,6 +40,7 @@ HANDSHAKE_S = 30.0
 M = TypeVar("M", Challenge, Welcome)
 
 LINK_PATH = "/v1/link"
+
 
 class Owner(Protocol):
     """Whoever gives the link its meaning. Called in the loop; must neither block nor raise."""
@@ -112,9 +112,7 @@ class LinkDriver:
                 was_linked = self.linked
                 reason, return_after_s = exc.message, None
             self._connection = None
-            self.machine.on_ended(
-                reason, self._clock.monotonic(), self._clock.now(), return_after_s=return_after_s
-            )
+            self.machine.on_ended(reason, self._clock.monotonic(), self._clock.now(), return_after_s=return_after_s)
             log.info("offline: %s", reason)
             if was_linked:
                 self._owner.link_down(reason)

@@ -61,7 +61,9 @@ Effect = Collect | SendReport | PutBlobs | Forget
 class ReportMachine:
     """known: hash of each section in the newest report made.  waiting: numbers in the spool, any order."""
 
-    def __init__(self, sections: Iterable[str], known: Mapping[str, Sha256], waiting: Iterable[int], now: float) -> None:
+    def __init__(
+        self, sections: Iterable[str], known: Mapping[str, Sha256], waiting: Iterable[int], now: float
+    ) -> None:
         self._due = dict.fromkeys(sections, now)
         self._known = dict(known)
         self._waiting = deque(sorted(waiting))
@@ -114,7 +116,7 @@ class ReportMachine:
         return self._send(now)
 
     def abandon(self, number: int, now: float) -> list[Effect]:
-        """This report can never be completed. Every section counts as changed and is due, so that a whole one follows."""
+        """It can never be completed. Every section counts as changed and is due, so that a whole one follows."""
         self._known.clear()
         self._due = dict.fromkeys(self._due, now)
         self._waiting = deque(n for n in self._waiting if n != number)

@@ -151,9 +151,7 @@ class Spool:
                 return
             db.execute("DELETE FROM reports WHERE number = ?", (oldest,))
             self._forget_unused(db)
-            db.execute(
-                "INSERT INTO state VALUES ('dropped', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
-            )
+            db.execute("INSERT INTO state VALUES ('dropped', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1")
 
     @staticmethod
     def _forget_unused(db: sqlite3.Connection) -> None:

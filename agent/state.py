@@ -58,7 +58,7 @@ def storage_failed(path: Path, exc: OSError) -> AuxilioError:
         return ConfigInvalid(
             f"{path} cannot be used: {exc.strerror}",
             code="no_permission",
-            hint="Run it as the account that owns the state directory (the system's agent: as root), or use --state DIR.",
+            hint="Run it as the account that owns the directory (the system's agent: as root), or use --state DIR.",
         )
     return Unavailable(f"{path}: {exc.strerror or exc}", code="storage_failed", hint="Check the disk.")
 

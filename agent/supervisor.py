@@ -33,7 +33,6 @@ from protocol.codec import encode
 from protocol.errors import AuxilioError, ConfigInvalid
 from protocol.ids import SessionId, Sha256, parse_session_id
 from protocol.keys import public_line
-from protocol.link import Documents as Announced
 from protocol.link import (
     VERSIONS,
     Challenge,
@@ -47,6 +46,7 @@ from protocol.link import (
     ToAgent,
     Welcome,
 )
+from protocol.link import Documents as Announced
 from protocol.login import LinkStatement
 from protocol.policy import Relay
 from protocol.statement import LINK, seal_statement
@@ -65,7 +65,9 @@ FETCH_POLICY_S = 20.0
 
 class AlreadyRunning(ConfigInvalid):
     code = "already_running"
-    default_hint = "`auxilio-agent status` asks the one that runs. Several on one machine each need a --state of their own."
+    default_hint = (
+        "`auxilio-agent status` asks the one that runs. Several on one machine each need a --state of their own."
+    )
 
 
 class Agent:
@@ -348,7 +350,7 @@ def _own_uid() -> int:
 
 
 def run_agent(path: Path, clock: Clock) -> bool:
-    """Run the agent over the state directory at `path`; return whether it left its organisation. Raises AuxilioError."""
+    """Run the agent whose state is at `path`; return whether it left its organisation. Raises AuxilioError."""
     state = StateDir(path)
 
     async def main() -> bool:

@@ -158,7 +158,9 @@ def extension_text(certificate: Certificate, name: str, limit: int = 4096) -> st
     return text
 
 
-def check_certificate(certificate: Certificate, rules: CertificateRules, now: float, *, long_lived: bool = False) -> None:
+def check_certificate(
+    certificate: Certificate, rules: CertificateRules, now: float, *, long_lived: bool = False
+) -> None:
     """Return if `certificate` is a user certificate by the right CA, good at `now` (Unix seconds, UTC).
 
     long_lived: `now` is when a statement of long life was signed, so a later revocation with `since` spares it.

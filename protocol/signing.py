@@ -72,7 +72,7 @@ def public_blob(key: PrivateKey) -> bytes:
 
 
 def load_private_key(pem: bytes, passphrase: bytes | None = None) -> PrivateKey:
-    """Return the key in an OpenSSH PEM file. Raises ConfigInvalid with code passphrase_needed, bad_passphrase, bad_key."""
+    """The key in an OpenSSH PEM file. Raises ConfigInvalid with code passphrase_needed, bad_passphrase, bad_key."""
     try:
         key = serialization.load_ssh_private_key(pem, password=passphrase)
     except TypeError as exc:  # how cryptography says that the key is encrypted

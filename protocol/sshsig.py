@@ -1,7 +1,7 @@
 """SSHSIG, OpenSSH's signature format (PROTOCOL.sshsig): its bytes, its armor, and what a key signs.
 
-    byte[6]  "SSHSIG"      u32     version, 1       string  public key or certificate
-    string   namespace     string  reserved, ""     string  hash algorithm    string  signature
+byte[6]  "SSHSIG"      u32     version, 1       string  public key or certificate
+string   namespace     string  reserved, ""     string  hash algorithm    string  signature
 """
 
 from __future__ import annotations

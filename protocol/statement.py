@@ -97,9 +97,7 @@ def seal_statement(signer: Signer, namespace: str, payload: bytes) -> Signed:
     return Signed(payload=payload, signature=signer.sign(namespace, payload))
 
 
-def open_by_key(
-    signed: Signed, *, namespace: str, keys: Collection[bytes], limit: int = MAX_DOCUMENT_BYTES
-) -> Opened:
+def open_by_key(signed: Signed, *, namespace: str, keys: Collection[bytes], limit: int = MAX_DOCUMENT_BYTES) -> Opened:
     """Return what one of `keys` (plain public key blobs) signed in `namespace`.
 
     limit: bytes of payload.  Raises Untrusted (wrong_namespace, certificate_not_due, unknown_signer, bad_signature,
@@ -143,9 +141,7 @@ def _parse(signed: Signed, namespace: str, limit: int) -> SshSig:
         raise BadMessage(f"a statement of {len(signed.payload)} bytes, where {limit} is the most", code="too_long")
     sshsig = parse_sshsig(signed.signature)
     if sshsig.namespace != namespace:
-        raise Untrusted(
-            f"a signature for {sshsig.namespace[:40]!r} where {namespace!r} is due", code="wrong_namespace"
-        )
+        raise Untrusted(f"a signature for {sshsig.namespace[:40]!r} where {namespace!r} is due", code="wrong_namespace")
     return sshsig
 
 

@@ -15,7 +15,24 @@ SECTOR_BYTES = 512
 
 VIRTUAL_DISKS = ("loop", "ram", "zram", "dm-", "md", "nbd", "sr", "fd")
 REAL_TYPES = frozenset(
-    "ext2 ext3 ext4 xfs btrfs f2fs vfat exfat ntfs ntfs3 fuseblk zfs jfs reiserfs bcachefs overlay".split()
+    [
+        "ext2",
+        "ext3",
+        "ext4",
+        "xfs",
+        "btrfs",
+        "f2fs",
+        "vfat",
+        "exfat",
+        "ntfs",
+        "ntfs3",
+        "fuseblk",
+        "zfs",
+        "jfs",
+        "reiserfs",
+        "bcachefs",
+        "overlay",
+    ]
 )
 """What files live on. overlay: the root of a container."""
 

@@ -67,9 +67,7 @@ class Workshop:
         allowed = f'{who} {options or "cert-authority"},namespaces="{SESSION}" {public_line(self.ca.public)}\n'
         self.write("allowed", allowed)
         self.write("message.sig", armor(sshsig))
-        result = self.run(
-            "-Y", "verify", "-f", "allowed", "-I", who, "-n", SESSION, "-s", "message.sig", stdin=payload
-        )
+        result = self.run("-Y", "verify", "-f", "allowed", "-I", who, "-n", SESSION, "-s", "message.sig", stdin=payload)
         return result.returncode == 0
 
     def rules(self, revocations: Revocations | None = None) -> CertificateRules:
@@ -162,9 +160,7 @@ def test_plain_signatures_agree_whatever_hash_ssh_keygen_was_told(workshop: Work
     workshop.write("message", PAYLOAD)
     workshop.run("-q", "-Y", "sign", "-f", "ca", "-n", SESSION, "-O", f"hashalg={hash_name}", "message")
     signature = dearmor(workshop.read("message.sig").decode())
-    opened = open_by_key(
-        Signed(payload=PAYLOAD, signature=signature), namespace=SESSION, keys={workshop.ca.public}
-    )
+    opened = open_by_key(Signed(payload=PAYLOAD, signature=signature), namespace=SESSION, keys={workshop.ca.public})
     assert opened.payload == PAYLOAD
     ours = SshsigSigner(workshop.ca).sign(SESSION, PAYLOAD)
     assert workshop.verifies(ours, options='valid-after="20200101"')
@@ -230,9 +226,7 @@ def _strangers(workshop: Workshop, key: RawSigner) -> bytes:
 
 
 @pytest.mark.parametrize("make", [_host, _expired, _future, _strangers])
-def test_what_ssh_keygen_refuses_we_refuse(
-    workshop: Workshop, make: Callable[[Workshop, RawSigner], bytes]
-) -> None:
+def test_what_ssh_keygen_refuses_we_refuse(workshop: Workshop, make: Callable[[Workshop, RawSigner], bytes]) -> None:
     key = KINDS["ed25519"]()
     signature = SshsigSigner(key, make(workshop, key)).sign(SESSION, PAYLOAD)
     assert not workshop.verifies(signature)
@@ -258,9 +252,7 @@ def test_altered_signatures_are_refused_by_both(workshop: Workshop, kind: str) -
 
 
 @pytest.mark.parametrize(("flags", "application"), [(0, "ssh:"), (0x04, "ssh:"), (1, "https://example.com")])
-def test_a_security_keys_touch_and_application_are_asked_for(
-    workshop: Workshop, flags: int, application: str
-) -> None:
+def test_a_security_keys_touch_and_application_are_asked_for(workshop: Workshop, flags: int, application: str) -> None:
     key = SkAuthenticator(SK_ED25519, flags=flags, application=application)
     workshop.write("key.pub", public_line(key.public) + "\n")
     workshop.run("-q", "-s", "ca", "-I", "ana", "-n", "admin", "-z", "17", "-V", "-5m:+7d", "key.pub")

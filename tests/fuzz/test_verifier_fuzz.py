@@ -1,4 +1,4 @@
-"""From valid signatures: cut, flipped, spliced and grown. Only an unchanged one is ever accepted, and nothing crashes."""
+"""From valid signatures: cut, flipped, spliced and grown. Only an unchanged one is accepted; nothing crashes."""
 
 from __future__ import annotations
 

@@ -174,7 +174,9 @@ CASES = {
     "a signature by another key": Case("bad_signature", Recipe(signing_key=OTHER)),
     "a certificate for another key": Case("bad_signature", Recipe(certified=OTHER.public)),
     "a signature by the CA itself": Case("bad_signature", Recipe(signing_key=CA)),
-    "a signature of zeros": Case("bad_signature", Recipe(signature=lambda _: string("ssh-ed25519") + string(bytes(64)))),
+    "a signature of zeros": Case(
+        "bad_signature", Recipe(signature=lambda _: string("ssh-ed25519") + string(bytes(64)))
+    ),
     "an empty signature": Case("bad_signature", Recipe(signature=lambda _: string("ssh-ed25519") + string(b""))),
     "a signature of another algorithm's name": Case(
         "wrong_algorithm", Recipe(signature=lambda s: string("ecdsa-sha2-nistp256") + s[4 + 11 :])
@@ -185,10 +187,12 @@ CASES = {
     "an Ed25519 signature whose S is not reduced": Case(
         "bad_signature",
         Recipe(
-            signature=lambda s: s[:-32]
-            + (
-                int.from_bytes(s[-32:], "little") + 2**252 + 27742317777372353535851937790883648493
-            ).to_bytes(32, "little")
+            signature=lambda s: (
+                s[:-32]
+                + (int.from_bytes(s[-32:], "little") + 2**252 + 27742317777372353535851937790883648493).to_bytes(
+                    32, "little"
+                )
+            )
         ),
     ),
     # -- the certificate's kind and issuer
@@ -200,14 +204,14 @@ CASES = {
     "the technician CA signing an enrolment": Case("wrong_ca", Recipe(ca=CA), purpose="enrolment"),
     "a technician's own key as CA": Case("wrong_ca", Recipe(ca=TECHNICIAN)),
     "a nested CA": Case("nested_ca", nested_ca()),
-    "the right CA's name over a stranger's signature": Case(
-        "bad_signature", Recipe(ca=STRANGER_CA, ca_blob=CA.public)
-    ),
+    "the right CA's name over a stranger's signature": Case("bad_signature", Recipe(ca=STRANGER_CA, ca_blob=CA.public)),
     "a CA signature of another algorithm": Case(
         "wrong_algorithm", Recipe(ca_signature=lambda s: string("ssh-rsa") + s[15:])
     ),
     "a CA signature with bytes after it": Case("trailing_bytes", Recipe(ca_signature=lambda s: s + b"\0")),
-    "a CA that is an RSA key": Case("unknown_algorithm", Recipe(ca_blob=string("ssh-rsa") + mpint(65537) + mpint(3**99))),
+    "a CA that is an RSA key": Case(
+        "unknown_algorithm", Recipe(ca_blob=string("ssh-rsa") + mpint(65537) + mpint(3**99))
+    ),
     "an RSA certificate": Case("unknown_algorithm", Recipe(certificate_type="ssh-rsa-cert-v01@openssh.com")),
     "an old certificate format": Case("certificate_due", Recipe(certificate_type="ssh-ed25519-cert-v00@openssh.com")),
     # -- what it says
@@ -287,9 +291,7 @@ CASES = {
         "bad_signature",
         Recipe(key=_Swapped(SK_GOOD, SK_OTHER_APPLICATION)),
     ),
-    "a plain signature for a security key": Case(
-        "wrong_algorithm", Recipe(key=_Swapped(SK_GOOD, TECHNICIAN))
-    ),
+    "a plain signature for a security key": Case("wrong_algorithm", Recipe(key=_Swapped(SK_GOOD, TECHNICIAN))),
     "a security key's touch flag added afterwards": Case(
         "bad_signature",
         Recipe(key=_Swapped(SK_ABSENT, SK_ABSENT), signature=lambda s: s[:-5] + b"\x01" + s[-4:]),

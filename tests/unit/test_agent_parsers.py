@@ -14,7 +14,7 @@ from agent.facts import parsers
 from agent.facts.collect import Facts, collectors
 from agent.facts.machine_sections import battery_section, memory_section, system_section
 from agent.facts.software_section import software_section
-from agent.facts.source import Asked, Missing
+from agent.facts.source import Asked, Missing, read_text
 from protocol.report import SECTIONS, Memory, Section, Software, decode_section
 from protocol.system_clock import SystemClock
 
@@ -126,7 +126,7 @@ def test_a_silent_source_gives_its_reason_and_the_others_go_on() -> None:
         raise Missing("the modem is away")
 
     assert asked.ask("modem", no_answer, "") == ""
-    assert asked.ask("file", lambda: open("/nonexistent/x").read(), "") == ""
+    assert asked.ask("file", lambda: read_text("/nonexistent/x"), "") == ""
     assert asked.ask("bug", lambda: str(1 // 0), "") == ""
     assert asked.unavailable["modem"] == "the modem is away"
     assert "/nonexistent/x" in asked.unavailable["file"] and "ZeroDivisionError" in asked.unavailable["bug"]

@@ -183,9 +183,7 @@ def test_a_policy_base_undoes_a_stolen_keys_jump_to_the_maximum() -> None:
 
 def test_after_a_policy_base_an_old_epochs_policy_is_ignored_even_under_a_chartered_key() -> None:
     good, jump = policy(3), policy(900)
-    repair = charter(
-        2, previous=sha256(FIRST.payload), policy_base=PolicyBase(number=3, sha256=sha256(good.payload))
-    )
+    repair = charter(2, previous=sha256(FIRST.payload), policy_base=PolicyBase(number=3, sha256=sha256(good.payload)))
     held, _ = after(begun(), good, jump, repair, good)
     assert held.policy_order == PolicyNumber(epoch=2, number=3)
     assert after(held, jump) == (held, Outcome.LOWER)
@@ -193,9 +191,7 @@ def test_after_a_policy_base_an_old_epochs_policy_is_ignored_even_under_a_charte
 
 def test_a_policy_base_that_is_held_stays_in_force() -> None:
     good = policy(3)
-    repair = charter(
-        2, previous=sha256(FIRST.payload), policy_base=PolicyBase(number=3, sha256=sha256(good.payload))
-    )
+    repair = charter(2, previous=sha256(FIRST.payload), policy_base=PolicyBase(number=3, sha256=sha256(good.payload)))
     held, _ = after(begun(), good, repair)
     assert held.policy is not None and held.policy_order == PolicyNumber(epoch=2, number=3)
 
@@ -239,9 +235,7 @@ def test_a_critical_field_that_we_know_restricts_nothing() -> None:
 
 
 def test_an_unknown_critical_field_in_a_charter_restricts_and_its_keys_still_apply() -> None:
-    critical = with_field(
-        charter(2, previous=sha256(FIRST.payload)), ROOT, CHARTER, tomorrow=1, critical=["tomorrow"]
-    )
+    critical = with_field(charter(2, previous=sha256(FIRST.payload)), ROOT, CHARTER, tomorrow=1, critical=["tomorrow"])
     held, _ = after(begun(), critical, policy(1))
     assert held.restricted == {"tomorrow"} and held.policy is not None
 

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.codec import encode
 from protocol.device_record import HeldRecord, may_replace, open_record
 from protocol.enrolment import PREFIX, EnrolProof, JoinToken, parse_join_token, verify_enrolment
 from protocol.errors import AuxilioError, BadMessage, ConfigInvalid
@@ -20,7 +21,6 @@ from protocol.revocation import Revocations, RevokedKeyId, RevokedToken
 from protocol.session import VerifiedRequest, verify_request
 from protocol.signing import KeyRawSigner, KeySigner
 from protocol.statement import ENROL, LOGIN, SESSION, Signed, seal_statement
-from protocol.codec import encode
 from tests.support.organisation import Organisation, TechnicianKey, new_key
 
 NOW = 1_800_000_000
