@@ -114,6 +114,7 @@ class SessionWorld:
         self.log = Log()
         self.sent: list[ToRelay] = []
         self.asked: list[PendingConsent] = []
+        self.heard: list[Exception | None] = []  # why each client's connection ended
         self.fetched: list[PolicyNumber] = []
         self.on_fetch: Callable[[PolicyNumber], None] = lambda number: None
         self.folder = Path(tempfile.mkdtemp(prefix="auxilio-test-"))
@@ -279,6 +280,7 @@ class SessionWorld:
         known = asyncssh.import_public_key(public_line(KeyRawSigner(self.device_key).public))
         fields: dict[str, Any] = {
             "tunnel": await self.leg(session),
+            "client_factory": lambda: _Ears(self.heard),
             "username": "root",
             "client_keys": [asyncssh.import_private_key(self.technician.key_pem)],
             "known_hosts": ([known], [], []),
@@ -358,6 +360,14 @@ class SessionWorld:
     def children(self) -> list[int]:
         """Pids of live session children of this process."""
         return [pid for pid, parent, line in _processes() if parent == os.getpid() and "agent.session.child" in line]
+
+
+class _Ears(asyncssh.SSHClient):
+    def __init__(self, heard: list[Exception | None]) -> None:
+        self._heard = heard
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._heard.append(exc)
 
 
 class _Bridge(asyncio.Protocol):
