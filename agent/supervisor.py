@@ -7,6 +7,7 @@ handed to whoever decides; documents are fetched as blobs and accepted or refuse
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -118,8 +119,9 @@ class Agent:
     async def run(self) -> None:
         """Until SIGTERM, SIGINT or `leave`. Raises Unavailable where the control socket cannot be made."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        with contextlib.suppress(NotImplementedError):  # Windows' loops have none
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stop.set)
         control = ControlServer(socket_path(self.state.path), self._command)
         await control.start()
         self.journal.record("started", agent=RELEASE, device=self.membership.device)
