@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Literal
 
 from protocol.codec import Record, Strict
+from protocol.error_body import ErrorBody as ErrorBody
 from protocol.ids import DeviceId, OrganisationId, SessionId, Sha256
 from protocol.link import PolicyNumber
 from protocol.statement import Signed
@@ -18,14 +19,6 @@ MAX_PAGE = 500
 DEFAULT_PAGE = 100
 MAX_LIST_BYTES = 8 * 1024 * 1024
 """A page of devices with their signed records: the largest body that a console accepts."""
-
-
-class ErrorBody(Record, frozen=True, kw_only=True):
-    """The body of every answer with a status of 400 or more. code: stable; message: one line; hint: what to do."""
-
-    code: str
-    message: str
-    hint: str = ""
 
 
 class RelayInfo(Record, frozen=True, kw_only=True):

@@ -10,11 +10,11 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import h11
 
 from protocol.codec import decode
+from protocol.error_body import ErrorBody
 from protocol.errors import AuxilioError, BadMessage, PeerFault, Refused, RelayUnreachable, Unavailable
 from protocol.text import escape
 from transport.relay_address import RelayAddress
@@ -24,9 +24,6 @@ MAX_ERROR_BYTES = 16 * 1024
 
 MAX_RETRY_AFTER_S = 3600.0
 """A relay may ask for patience, not for silence."""
-
-if TYPE_CHECKING:
-    from protocol.api import ErrorBody
 
 _CODE = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
@@ -115,9 +112,6 @@ def checked_bearer(bearer: str) -> str:
 
 
 def _error_body(body: bytes) -> ErrorBody:
-    # Imported here: only a refusal needs it, and it brings the whole REST with its statements in.
-    from protocol.api import ErrorBody
-
     try:
         said = decode(body, ErrorBody, limit=MAX_ERROR_BYTES)
     except BadMessage:

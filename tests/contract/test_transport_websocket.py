@@ -429,3 +429,39 @@ def test_the_transport_imports_nothing_heavy() -> None:
     )
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(made.stdout) == []
+
+
+async def test_dialling_imports_nothing_that_was_not_there_before() -> None:
+    """A session's child gives up its rights first, and may not be able to read its own interpreter any more."""
+    import sys
+
+    code = """if 1:
+        import asyncio, sys
+        import concurrent.futures.thread, encodings.idna
+        import cryptography.x509, cryptography.hazmat.primitives.serialization
+        from protocol.errors import AuxilioError
+        from transport.leg import open_leg
+        from transport.relay_address import parse_address
+        async def main():
+            url, pin = sys.argv[1:]
+            for address in (parse_address(url, pin), parse_address(url), parse_address("https://127.0.0.1:1")):
+                try:
+                    await open_leg(address, "x", "ticket")
+                except AuxilioError as exc:
+                    print(exc.reason)
+        before = set(sys.modules)
+        asyncio.run(main())
+        print(sorted(set(sys.modules) - before))
+    """
+
+    async def refuse(request: web.Request) -> web.Response:
+        return web.json_response({"code": "bad_ticket", "message": "no"}, status=403)
+
+    relay = HttpRelay()
+    relay.app.router.add_get("/v1/legs/x", refuse)
+    async with relay:
+        made = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", code, relay.address.url, relay.certificate.pin, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await asyncio.wait_for(made.communicate(), 60)
+    assert said.decode().split("\n")[:4] == ["bad_ticket", "bad_certificate", "relay_unreachable", "[]"]

@@ -5,6 +5,7 @@ legs alone; the real relay is what everything else is tested with.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
@@ -39,8 +40,9 @@ def add_legs(relay: HttpRelay, *, tamper: Tamper | None = None, before: tuple[Le
         await mine.send_str(encode(Spliced()).decode())
         async for message in mine:
             if message.type is WSMsgType.BINARY:
-                for data in tamper(message.data) if tamper else (message.data,):
-                    await other.send_bytes(data)
+                with contextlib.suppress(ConnectionError):  # the other side may be gone already
+                    for data in tamper(message.data) if tamper else (message.data,):
+                        await other.send_bytes(data)
         await other.close(code=mine.close_code or 1000, message=b"the other side left")
         return mine
 
