@@ -1,0 +1,1 @@
+"""The console: the `auxilio` command, on the technician's own machine."""

@@ -1,0 +1,59 @@
+"""Options that several commands share, each with its one meaning."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from console.durations import parse_duration
+from console.passphrase import VARIABLE, Passphrases
+from protocol.errors import UsageInvalid
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType[int]):
+    """Seconds, from 7d, 12h, 90m, 45s."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return value if isinstance(value, int) else parse_duration(value)
+
+
+DURATION = Duration()
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Records as JSON on standard output.")
+
+passphrase_file = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"A file whose first line is the keys' passphrase (or set {VARIABLE}).",
+)
+
+assume_yes = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+
+
+def passphrases(file: Path | None) -> Passphrases:
+    return Passphrases(os.environ, file=file)
+
+
+def say(text: str) -> None:
+    """A warning or a note: on standard error, so that standard output stays what was asked for."""
+    print(f"auxilio: {text}", file=sys.stderr)
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Go on only after a person's yes. Raises UsageInvalid (confirmation_needed) where none can be asked."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageInvalid(
+            f"this needs a yes: {question}", code="confirmation_needed", hint="Repeat it with --yes once you are sure."
+        )
+    click.confirm(question, abort=True, err=True)

@@ -1,0 +1,174 @@
+"""What the relay says of a device, judged: its key against its id, its record, its report, each by its signature.
+
+api.Device  --judge-->  JudgedDevice     every fault is kept as a text to show, none is believed past it
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from console.known_devices import KnownDevices
+from console.signed_in import Desk
+from console.trust import Trust
+from protocol.api import Device, Presence
+from protocol.device_record import HeldRecord
+from protocol.errors import AuxilioError, PeerFault, Refused, Untrusted, UsageInvalid
+from protocol.ids import DeviceId, Sha256, device_id, parse_device_id
+from protocol.keys import parse_public_line
+from protocol.report import Report, Section, SectionRef, decode_section, open_report
+from protocol.text import escape
+
+HOST_SUFFIX = ".auxilio"
+
+MIN_PREFIX = 4
+"""Of a shortened id: 20 bits, unique among a thousand devices nearly always."""
+
+
+class JudgedDevice(msgspec.Struct, frozen=True):
+    """id: proven by device_key.  record, report: verified, or None with the fault that says why.
+
+    presence: the relay's own word.  hostname, os, ram: for lists; said by the device through the relay, unverified.
+    """
+
+    id: DeviceId
+    device_key: str
+    told: Device
+    record: HeldRecord | None
+    record_fault: str | None
+    report: Report | None
+    report_fault: str | None
+    revoked: bool
+
+    @property
+    def presence(self) -> Presence:
+        return self.told.presence
+
+    @property
+    def state(self) -> str:
+        if self.revoked:
+            return "removed"
+        if self.record is not None:
+            return "approved"
+        return "provisional" if self.record_fault is None else "unverified"
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self.record.record.tags if self.record is not None else ()
+
+
+def judge(told: Device, trust: Trust, known: KnownDevices) -> JudgedDevice:
+    """Raises PeerFault (wrong_key) where the key is not the id's: then nothing about it can be believed."""
+    if device_id(parse_public_line(told.device_key).blob) != told.id:
+        raise PeerFault(f"the relay shows a key that is not that of {escape(told.id, limit=40)}", code="wrong_key")
+    record, record_fault = _record(told, trust, known)
+    report, report_fault = _report(told, trust)
+    return JudgedDevice(
+        id=told.id,
+        device_key=told.device_key,
+        told=told,
+        record=record,
+        record_fault=record_fault,
+        report=report,
+        report_fault=report_fault,
+        revoked=trust.authority.revocations.device_revoked(told.id),
+    )
+
+
+def _record(told: Device, trust: Trust, known: KnownDevices) -> tuple[HeldRecord | None, str | None]:
+    if told.record is None:
+        return None, None
+    try:
+        record = trust.open_record(told.record, told.id)
+        known.judge(record)
+    except AuxilioError as exc:
+        return None, exc.message
+    return record, None
+
+
+def _report(told: Device, trust: Trust) -> tuple[Report | None, str | None]:
+    if told.report is None:
+        return None, None
+    try:
+        return (
+            open_report(told.report, organisation=trust.organisation, device=told.id, device_key=told.device_key),
+            None,
+        )
+    except AuxilioError as exc:
+        return None, exc.message
+
+
+async def fetch_device(desk: Desk, device: DeviceId) -> JudgedDevice:
+    """One device, judged. Raises what the relay client does, and PeerFault."""
+    told = await desk.relay.device(device)
+    known = KnownDevices(desk.home)
+    judged = judge(told, desk.trust, known)
+    known.save()
+    return judged
+
+
+async def fetch_section(desk: Desk, name: str, ref: SectionRef) -> Section:
+    """A section that a verified report names. Raises Untrusted (wrong_hash) for other bytes, BadMessage."""
+    data = await desk.relay.section(Sha256(ref.sha256))
+    return decode_section(name, data)
+
+
+def device_name(text: str) -> str:
+    """What a person or ssh calls a device, without the suffix of ssh-config's host names."""
+    bare = text.strip().lower()
+    return bare.split(".", 1)[0] if bare.endswith(HOST_SUFFIX) else bare
+
+
+async def resolve(desk: Desk, text: str) -> DeviceId:
+    """The device that `text` means: a full id, or the beginning of one that only one known or approved device has.
+
+    A full id is taken as it is. Raises UsageInvalid, Refused (no_such_device, ambiguous).
+    """
+    name = device_name(text)
+    try:
+        return parse_device_id(name)
+    except PeerFault:
+        pass
+    bare = name.replace("-", "")
+    if len(bare) < MIN_PREFIX or len(bare) > 20 or not all(c in "abcdefghijklmnopqrstuvwxyz234567" for c in bare):
+        raise UsageInvalid(
+            f"not a device: {escape(text, limit=60)!r}",
+            hint="Give its id, or at least the first four characters of it; `auxilio devices` lists them.",
+        )
+    prefix = "-".join(bare[i : i + 5] for i in range(0, len(bare), 5))
+    known = KnownDevices(desk.home)
+    found = known.with_prefix(prefix)
+    page = await desk.relay.devices(f"id:{bare}", limit=10)
+    for told in page.devices:
+        judged = judge(told, desk.trust, known)
+        # A patient stranger can make a key whose id begins so; only an approved device may be meant by a prefix.
+        if judged.id.startswith(prefix) and judged.record is not None:
+            found.add(judged.id)
+    known.save()
+    if len(found) == 1:
+        return found.pop()
+    if not found:
+        raise Refused(
+            f"no approved device begins with {prefix}",
+            code="no_such_device",
+            hint="A provisional device has to be named by its full id.",
+        )
+    raise Refused(f"{prefix} could be: {', '.join(sorted(found)[:5])}", code="ambiguous", hint="Give more of it.")
+
+
+def require_usable(judged: JudgedDevice, *, provisional_allowed: bool) -> None:
+    """Raises Refused (device_removed, provisional) or Untrusted: before a technician's key signs anything for it."""
+    if judged.revoked:
+        raise Refused(f"{judged.id} was removed", code="device_removed", hint="Its policy refuses sessions, too.")
+    if judged.record is not None or provisional_allowed:
+        return
+    if judged.record_fault is not None:
+        raise Untrusted(
+            f"the record of {judged.id} does not verify: {judged.record_fault}",
+            code="bad_record",
+            hint="Compare the id with the device's own screen, then --provisional.",
+        )
+    raise Refused(
+        f"{judged.id} is provisional: no admin has vouched for it",
+        code="provisional",
+        hint="Compare the id with the device's `auxilio-agent status`; then --provisional or `auxilio device approve`.",
+    )

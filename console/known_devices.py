@@ -1,0 +1,54 @@
+"""Devices whose records this console has verified before: ids by prefix, and records that may not go back."""
+
+from __future__ import annotations
+
+from console.home import Home
+from protocol.codec import Record
+from protocol.device_record import HeldRecord
+from protocol.errors import Untrusted
+from protocol.ids import DeviceId, Sha256
+
+FILE = "devices.json"
+
+MAX_KNOWN = 20_000
+"""Kept by this console; beyond it the longest known are forgotten, and judged by the relay's answer alone again."""
+
+
+class KnownDevice(Record, frozen=True, kw_only=True):
+    """number, sha256: of the highest device record seen."""
+
+    device: DeviceId
+    number: int
+    sha256: Sha256
+
+
+class KnownDevices:
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        entries = home.read_record(FILE, tuple[KnownDevice, ...]) or ()
+        self._known = {entry.device: entry for entry in entries}
+        self._changed = False
+
+    def with_prefix(self, prefix: str) -> set[DeviceId]:
+        return {device for device in self._known if device.startswith(prefix)}
+
+    def judge(self, record: HeldRecord) -> None:
+        """Remember `record`. Raises Untrusted (record_rolled_back) where a higher one of the device was seen before."""
+        device, number = record.record.device, record.record.number
+        known = self._known.get(device)
+        if known is not None and (number < known.number or (number == known.number and record.sha256 != known.sha256)):
+            raise Untrusted(
+                f"the relay hands out record {number} of {device}, but record {known.number} was seen here before",
+                code="record_rolled_back",
+                hint="Its tags may be old. An admin can sign the record anew: `auxilio device tag`.",
+            )
+        if known is None or number > known.number:
+            self._known.pop(device, None)
+            self._known[device] = KnownDevice(device=device, number=number, sha256=record.sha256)
+            self._changed = True
+
+    def save(self) -> None:
+        if self._changed:
+            entries = tuple(self._known.values())[-MAX_KNOWN:]
+            self._home.write_record(FILE, entries)
+            self._changed = False

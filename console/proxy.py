@@ -1,0 +1,146 @@
+"""`auxilio proxy DEVICE --account A`: stock ssh's ProxyCommand. Standard input and output are the leg's two ends.
+
+    ssh  <-- pipes -->  auxilio proxy  <-- leg -->  device
+
+It signs the session request with the technician's key and names the same key for SSH to admit. Every connection of
+stock ssh starts one, so it imports no more than it needs: no click, rich or asyncssh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from console.fleet import resolve
+from console.home import Home
+from console.keys import find_key
+from console.passphrase import Passphrases
+from console.pump import Output, chunks
+from console.sessions import Wish, reach
+from console.settings import load_settings
+from console.signed_in import Desk, signed_in
+from console.waiting import waiting_line
+from protocol.errors import UsageInvalid
+from protocol.keys import public_line
+from protocol.leg import Waiting
+from transport.leg import Leg
+
+PURPOSE_VARIABLE = "AUXILIO_PURPOSE"
+CASE_VARIABLE = "AUXILIO_CASE"
+DEFAULT_PURPOSE = "remote shell"
+
+CAPABILITIES = ("shell",)
+"""Stock ssh does not tell its ProxyCommand what it is for; devices check every channel anyway."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageInvalid(message, hint="auxilio proxy --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="auxilio proxy",
+        description="Connect standard input and output to a device's SSH: for ssh's ProxyCommand.",
+        epilog="Example: ssh -o 'ProxyCommand auxilio proxy %n --account %r' admin@k3m9x-...  "
+        "(`auxilio ssh-config` writes all that is needed). Exit status: 0, or as docs/commands.md lists.",
+    )
+    parser.add_argument("device", metavar="DEVICE", help="its id, with or without .auxilio")
+    parser.add_argument("--account", help="admin, user, or an account's name; ssh's %%r")
+    parser.add_argument("--purpose", help=f"why; the customer reads it (or ${PURPOSE_VARIABLE})")
+    parser.add_argument("--case", help=f"the case's id (or ${CASE_VARIABLE})")
+    parser.add_argument("--provisional", action="store_true", help="reach a device that no admin vouched for")
+    return parser
+
+
+def main(home: Home, arguments: Sequence[str]) -> int:
+    """Returns 0 when either side ended the connection in order. Raises AuxilioError."""
+    options = parser().parse_args(arguments)
+    return asyncio.run(_run(home, options))
+
+
+async def _run(home: Home, options: argparse.Namespace) -> int:
+    # ssh owns the terminal and may be asking something itself: nothing is asked here.
+    passphrases = Passphrases(os.environ, may_ask=False)
+    async with signed_in(home, passphrases, say) as desk:
+        leg = await _reach(desk, options)
+        try:
+            await pump(leg)
+        finally:
+            leg.close()
+            await leg.wait_closed()
+    if leg.error is not None:
+        raise leg.error
+    return 0
+
+
+async def _reach(desk: Desk, options: argparse.Namespace) -> Leg:
+    name = load_settings(desk.home).key
+    key = find_key(name).public if name else desk.identity.key.public
+    wish = Wish(
+        device=await resolve(desk, options.device),
+        capabilities=tuple(c for c in CAPABILITIES if c in desk.identity.technician.rights) or CAPABILITIES,
+        ssh_key=public_line(key.blob),
+        purpose=options.purpose or os.environ.get(PURPOSE_VARIABLE) or DEFAULT_PURPOSE,
+        account=options.account,
+        case=options.case or os.environ.get(CASE_VARIABLE),
+        provisional=options.provisional,
+    )
+    return (await reach(desk, wish, lambda waiting: _tell(waiting, desk.clock.now))).leg
+
+
+def _tell(waiting: Waiting, now: Callable[[], float]) -> None:
+    say(waiting_line(waiting.until_at, now()))
+
+
+def say(text: str) -> None:
+    print(f"auxilio: {text}", file=sys.stderr)
+
+
+class _Far(asyncio.Protocol):
+    """What comes from the device, to our output, no faster than it is read."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.out = Output(1, self._heed)
+        self.out.on_broken = lambda error: self.ended.set()
+        self.ended = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.out.write(data)
+
+    def eof_received(self) -> bool:
+        self.ended.set()
+        return True  # what we still have to say may go on
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+
+    def _heed(self, room: bool) -> None:
+        if self.transport is not None:
+            (self.transport.resume_reading if room else self.transport.pause_reading)()
+
+
+async def pump(leg: Leg) -> None:
+    """Both ways until the device ends, or ssh has closed both its ends."""
+    transport, far = await leg.create_connection(_Far)
+
+    async def up() -> None:
+        async for data in chunks(0):
+            await leg.writable()
+            transport.write(data)
+        transport.write_eof()
+
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(up())
+        await far.ended.wait()
+        sending.cancel()
+    await far.out.drain()

@@ -1,0 +1,143 @@
+"""Reaching a device: the signed session request, and the leg that it opens. The same for our client and stock ssh."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import TypeVar
+
+import msgspec
+
+from console.fleet import fetch_device, require_usable
+from console.keys import statement_signer
+from console.login import check_clock
+from console.signed_in import Desk
+from protocol.api import SessionStarted
+from protocol.codec import encode
+from protocol.errors import AuxilioError, Untrusted
+from protocol.ids import DeviceId, SessionId, random_id
+from protocol.leg import Waiting
+from protocol.session import MAX_REQUEST_LIFE_S, SessionRequest
+from protocol.statement import SESSION, seal_statement
+from protocol.text import escape
+from transport.leg import Leg, open_leg
+from transport.relay_address import RelayAddress, parse_address
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a technician wants. account: None takes the first of the certificate's.  ssh_key: public line to admit.
+
+    provisional: they were warned, and go on.
+    """
+
+    device: DeviceId
+    capabilities: tuple[str, ...]
+    ssh_key: str
+    purpose: str
+    account: str | None = None
+    case: str | None = None
+    provisional: bool = False
+
+
+class Reached(msgspec.Struct, frozen=True):
+    session: SessionId
+    account: str
+    leg: Leg
+
+
+async def reach(desk: Desk, wish: Wish, on_waiting: Callable[[Waiting], None]) -> Reached:
+    """Ask the device for a session and return its leg, spliced.
+
+    on_waiting: the customer is being asked.  Raises Refused in the words of whoever refused, Unavailable, Untrusted.
+    """
+    device, nonce, info = await _together(
+        fetch_device(desk, wish.device), desk.relay.session_nonce(wish.device), desk.relay.info()
+    )
+    now = desk.clock.now()
+    check_clock(info.time, now)
+    require_usable(device, provisional_allowed=wish.provisional)
+    if (nonce.policy.epoch, nonce.policy.number) > _order(desk):
+        await desk.refresh()
+    account = wish.account or desk.identity.technician.principals[0]
+    request = SessionRequest(
+        organisation=desk.trust.organisation,
+        device=wish.device,
+        session=SessionId(random_id(secrets.token_bytes(16))),
+        purpose=wish.purpose,
+        case=wish.case,
+        capabilities=wish.capabilities,
+        account=account,
+        ssh_key=wish.ssh_key,
+        policy=desk.trust.authority.policy_order,
+        nonce=nonce.nonce,
+        issued_at=int(now),
+        expires_at=int(now) + MAX_REQUEST_LIFE_S,
+    )
+    signer = statement_signer(desk.identity.key, desk.identity.certificate.blob, desk.passphrases)
+    started = await desk.relay.start_session(wish.device, seal_statement(signer, SESSION, encode(request)))
+    if started.session != request.session:
+        raise Untrusted("the relay started another session than the one asked for", code="wrong_session")
+    try:
+        leg = await open_leg(leg_address(desk, started), request.session, started.ticket, on_waiting=on_waiting)
+    except BaseException:
+        await give_up(desk, request.session)
+        raise
+    return Reached(request.session, account, leg)
+
+
+async def _together(
+    a: Coroutine[None, None, A], b: Coroutine[None, None, B], c: Coroutine[None, None, C]
+) -> tuple[A, B, C]:
+    """All three answers, or the first one's error, with none left running behind it."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            one, two, three = tasks.create_task(a), tasks.create_task(b), tasks.create_task(c)
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None
+    return one.result(), two.result(), three.result()
+
+
+async def give_up(desk: Desk, session: SessionId) -> None:
+    """Tell the relay that nobody waits any more, so that the customer is not asked for nothing. Best effort."""
+    try:
+        async with asyncio.timeout(5):
+            await desk.relay.end_session(session)
+    except (AuxilioError, TimeoutError):
+        pass  # the relay hangs up a lone leg by itself
+
+
+def leg_address(desk: Desk, started: SessionStarted) -> RelayAddress:
+    """Where to dial: the relay in use, or another of the signed policy's. Raises Untrusted (unknown_relay)."""
+    wanted = parse_address(started.leg_url)
+    here = desk.relay.address
+    if wanted.dialled_name == here.dialled_name:
+        return here
+    for entry in desk.trust.policy.policy.relays:
+        address = parse_address(entry.url, entry.pin)
+        if address.dialled_name == wanted.dialled_name:
+            return address
+    raise Untrusted(
+        f"the relay sends us to {wanted.url}, which the policy does not name",
+        code="unknown_relay",
+        hint="An admin adds relays with `auxilio policy edit`.",
+    )
+
+
+def _order(desk: Desk) -> tuple[int, int]:
+    order = desk.trust.authority.policy_order
+    return order.epoch, order.number
+
+
+async def why_ended(desk: Desk, session: SessionId) -> str | None:
+    """What the relay and the device say of a session's end; None where they say nothing."""
+    try:
+        async with asyncio.timeout(5):
+            answer = await desk.relay.session(session)
+    except (AuxilioError, TimeoutError):
+        return None
+    return escape(answer.message or answer.reason) or None

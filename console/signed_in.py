@@ -1,0 +1,108 @@
+"""The common beginning of every command that talks to the relay: settings, trust, identity, login.
+
+async with signed_in(home, passphrases) as desk:      desk.relay, desk.trust, desk.identity
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from console.home import Home
+from console.identity import Identity, load_identity
+from console.login import Token, cached_token, log_in
+from console.passphrase import Passphrases
+from console.relay_client import Relay
+from console.settings import Settings, known_organisation, load_settings, relay_in_use
+from console.trust import Trust, load_trust
+from protocol.errors import ConfigInvalid, Refused
+from protocol.policy import Relay as RelayEntry
+from protocol.system_clock import SystemClock
+from transport.http import RelayClient
+from transport.relay_address import parse_address
+
+Say = Callable[[str], None]
+
+
+class Desk:
+    """A technician at work. say: how a warning reaches the person."""
+
+    def __init__(
+        self, home: Home, settings: Settings, relay: Relay, trust: Trust, passphrases: Passphrases, say: Say
+    ) -> None:
+        self.home = home
+        self.settings = settings
+        self.relay = relay
+        self.trust = trust
+        self.passphrases = passphrases
+        self.clock = SystemClock()
+        self.say = say
+        self._identity: Identity | None = None
+        relay.renew = self._renew
+
+    @property
+    def identity(self) -> Identity:
+        if self._identity is None:
+            rules = self.trust.authority.technician_rules()
+            self._identity = load_identity(self.home, self.settings, rules, self.clock.now())
+        return self._identity
+
+    async def refresh(self) -> None:
+        """Fetch charters and policy, and believe what verifies."""
+        self.trust.accept(await self.relay.charters(), await self.relay.policy())
+        self.tell_warnings()
+
+    async def ensure_login(self) -> None:
+        """A token kept from before, or a login. Raises Refused (expired) where only the mailbox would open."""
+        token = cached_token(self.home, self.relay.address, self.identity, self.clock.now())
+        if token is None:
+            await self._renew()
+        else:
+            self.relay.client.bearer = token.bearer
+
+    async def log_in(self) -> Token:
+        """Refresh what is trusted, log in; after that, `identity` is what the mailbox may have made of it."""
+        await self.refresh()
+        self._identity = None
+        rules = self.trust.authority.technician_rules()
+        token = await log_in(self.home, self.relay, self.identity, rules, self.passphrases, self.clock.now())
+        before = self.identity.certificate.serial
+        self._identity = None
+        if self.identity.certificate.serial != before:
+            self.say(f"a renewed certificate of {self.identity.name} came out of the mailbox")
+            token = await log_in(self.home, self.relay, self.identity, rules, self.passphrases, self.clock.now())
+        warning = self.identity.warning(self.clock.now())
+        if warning is not None:
+            self.say(warning)
+        return token
+
+    async def _renew(self) -> None:
+        if (await self.log_in()).scope != "full":
+            raise Refused(
+                "your certificate has expired, and the mailbox holds no newer one",
+                code="expired",
+                hint="Ask an admin to run `auxilio technician renew --expiring`, then `auxilio login`.",
+            )
+
+    def tell_warnings(self) -> None:
+        while self.trust.warnings:
+            self.say(self.trust.warnings.pop(0))
+
+
+def open_desk(home: Home, settings: Settings, entry: RelayEntry, passphrases: Passphrases, say: Say) -> Desk:
+    """A desk at the relay `entry`, before any login. The caller closes desk.relay.client."""
+    organisation = known_organisation(settings)
+    client = RelayClient(parse_address(entry.url, entry.pin))
+    return Desk(home, settings, Relay(client, organisation), load_trust(home, organisation), passphrases, say)
+
+
+@asynccontextmanager
+async def signed_in(home: Home, passphrases: Passphrases, say: Say) -> AsyncIterator[Desk]:
+    """A desk at the relay in use, logged in. Raises ConfigInvalid (not_set_up, not_logged_in, ...) and Refused."""
+    settings = load_settings(home)
+    desk = open_desk(home, settings, relay_in_use(settings), passphrases, say)
+    async with desk.relay.client:
+        if desk.trust.authority.charter is None:
+            raise ConfigInvalid("no login was made yet", code="not_logged_in", hint="auxilio login RELAY")
+        await desk.ensure_login()
+        yield desk
