@@ -22,8 +22,9 @@ from protocol.ids import SessionId
 from protocol.stream import ACK_DELAY_S, MAX_DATA_BYTES, Stream
 from protocol.text import escape
 from transport.failures import RelayTimeout
+from transport.fragments import Message
 from transport.relay_address import RelayAddress
-from transport.websocket import NORMAL, PROTOCOL_ERROR, Connection, ConnectionEnded, Message, connect
+from transport.websocket import NORMAL, PROTOCOL_ERROR, Connection, ConnectionEnded, connect
 
 P = TypeVar("P", bound=asyncio.Protocol)
 

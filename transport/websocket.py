@@ -23,6 +23,7 @@ from protocol.codec import MAX_MESSAGE_BYTES
 from protocol.errors import AuxilioError, BadMessage, PeerFault, Unavailable
 from protocol.text import escape
 from transport.failures import checked_bearer, network_errors, refused_answer
+from transport.fragments import BINARY, CONTINUATION, TEXT, Fragments, Message, MessageTooLarge, too_large
 from transport.http import TIMEOUT_S
 from transport.http_wire import HAPPY_EYEBALLS_S
 from transport.relay_address import RelayAddress
@@ -67,26 +68,21 @@ class ConnectionEnded(Unavailable):
         self.close_reason = closed.reason
 
 
-Message = str | bytes
+_KINDS = {picows.WSMsgType.TEXT: TEXT, picows.WSMsgType.BINARY: BINARY, picows.WSMsgType.CONTINUATION: CONTINUATION}
+
 Handler = Callable[[Message], None]
-
-
-class _TooLarge(BadMessage):
-    """More than the bound that this connection was given."""
 
 
 class Connection:
     """An open WebSocket. Made by `connect`; closed by `close`, by the relay, or by leaving `async with`."""
 
     def __init__(self, max_message_bytes: int) -> None:
-        self._max_message_bytes = max_message_bytes
+        self._fragments = Fragments(max_message_bytes)
         self._socket: picows.WSTransport | None = None
         self._handler: Handler | None = None
         self._on_writable: Callable[[], None] | None = None
         self._messages: deque[Message] = deque()
         self._held = 0  # bytes in _messages
-        self._partial: bytearray | None = None
-        self._partial_is_text = False
         self._reading = True
         self._wake_reader = asyncio.Event()
         self._may_write = asyncio.Event()
@@ -230,7 +226,7 @@ class Connection:
 
     def _fail(self, fault: PeerFault) -> None:
         self._fault = fault
-        self.close(TOO_BIG if isinstance(fault, _TooLarge) else PROTOCOL_ERROR, fault.message)
+        self.close(TOO_BIG if isinstance(fault, MessageTooLarge) else PROTOCOL_ERROR, fault.message)
 
     # -- driven by picows ---------------------------------------------------------------------------------------
 
@@ -269,34 +265,14 @@ class Connection:
         try:
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
                 raise BadMessage("a WebSocket extension that was not agreed on")
-            if frame.payload_size > self._max_message_bytes:  # picows lets through what it has read whole
-                raise _TooLarge(f"a message of more than {self._max_message_bytes} bytes")
-            message = self._assemble(frame.msg_type, frame.fin, frame.get_payload_as_bytes())
+            if frame.payload_size > self._fragments.limit:  # picows lets through what it has read whole
+                raise too_large(self._fragments.limit)
+            message = self._fragments.add(_KINDS[frame.msg_type], frame.fin, frame.get_payload_as_bytes())
         except PeerFault as exc:
             self._fail(exc)
             return
         if message is not None:
             self._deliver(message)
-
-    def _assemble(self, kind: picows.WSMsgType, final: bool, payload: bytes) -> Message | None:
-        """Join fragments; None until a message is complete."""
-        if kind is not picows.WSMsgType.CONTINUATION:
-            if self._partial is not None:
-                raise BadMessage("a WebSocket message inside another")
-            self._partial_is_text = kind is picows.WSMsgType.TEXT
-            if not final:
-                self._partial = bytearray(payload)
-                return None
-        else:
-            if self._partial is None:
-                raise BadMessage("a WebSocket fragment that continues nothing")
-            self._partial += payload
-            if len(self._partial) > self._max_message_bytes:
-                raise _TooLarge(f"a message of more than {self._max_message_bytes} bytes")
-            if not final:
-                return None
-            payload, self._partial = bytes(self._partial), None
-        return _text(payload) if self._partial_is_text else payload
 
     def _deliver(self, message: Message) -> None:
         if self._handler is not None:
@@ -399,10 +375,3 @@ def _refused_upgrade(error: picows.WSHandshakeError, address: RelayAddress) -> A
         f"{address.dialled_name} does not speak WebSocket as it should: {escape(str(error), limit=200)}",
         hint="A proxy in between may not let WebSockets through.",
     )
-
-
-def _text(payload: bytes) -> str:
-    try:
-        return payload.decode("utf-8")
-    except UnicodeDecodeError as exc:
-        raise BadMessage("a text message that is no UTF-8") from exc
