@@ -3,7 +3,8 @@
     GET  /v1/blobs/{sha256}   `Range: bytes=N-` goes on from N: 206 with Content-Range. 200 starts over.
     HEAD /v1/blobs/{sha256}   200: held. 404: not; `Upload-Offset: N` says that N bytes of ours wait there.
     PUT  /v1/blobs/{sha256}   the whole, or the rest with `Content-Range: bytes N-M/T` from the N that the relay said.
-                              409, 416: go on from another Upload-Offset. A relay that keeps no beginnings says none.
+                              202, 409, 416: go on from another Upload-Offset. 429 with Retry-After: wait. A relay
+                              that keeps no beginnings never sends that header.
 
 The hash is checked over every byte before anything is handed on, so neither a relay nor a cut can alter a blob.
 There is no deadline for the whole, since a line may be slow; STALL_S without any progress is one.
@@ -20,7 +21,7 @@ from typing import BinaryIO, Protocol
 
 from protocol.errors import BadMessage, PeerFault, Refused, RelayUnreachable, Untrusted
 from protocol.ids import Sha256, sha256
-from transport.failures import network_errors
+from transport.failures import RelayFailed, network_errors
 from transport.http import Answer, RelayClient
 
 MAX_BLOB_BYTES = 16 * 1024 * 1024
@@ -34,6 +35,9 @@ ATTEMPTS = 4
 
 PAUSE_S = 1.0
 """Times the number of attempts so far."""
+
+LONGEST_PAUSE_S = 10.0
+"""A relay that asks for more is the caller's to come back to."""
 
 DIRECT_BYTES = 256 * 1024
 """A blob up to this size is sent at once; a larger one only after asking whether it is there."""
@@ -81,10 +85,12 @@ async def put_blob(client: RelayClient, data: bytes) -> Sha256:
                     furthest, tries = offset, 1  # the last attempt was cut, but not for nothing
             if await _put(client, name, memoryview(data), offset) == size:
                 return name
-        except RelayUnreachable:
-            if tries >= ATTEMPTS:
+        except (RelayUnreachable, RelayFailed) as exc:
+            # After a cut the relay may still hold the old connection for the upload, and asks to wait for it.
+            asked_s = exc.retry_after_s if isinstance(exc, RelayFailed) else PAUSE_S * tries
+            if tries >= ATTEMPTS or asked_s is None or asked_s > LONGEST_PAUSE_S:
                 raise
-            await asyncio.sleep(PAUSE_S * tries)
+            await asyncio.sleep(asked_s)
         else:
             if tries >= ATTEMPTS:
                 raise Refused("the relay takes no more of this blob", code="blob_refused")
@@ -178,7 +184,7 @@ async def _put(client: RelayClient, name: Sha256, data: memoryview, offset: int)
                 accept=(200, 201, 202, 204, 409, 416),
                 on_progress=lambda: deadline.reschedule(loop.time() + STALL_S),
             ) as answer:
-                if answer.status not in (409, 416):
+                if answer.status not in (202, 409, 416):
                     return len(data)
                 return _upload_offset(answer, len(data))
 

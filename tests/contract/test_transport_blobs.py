@@ -19,6 +19,7 @@ from transport import blobs, events
 from transport.blobs import DIRECT_BYTES, download_blob, get_blob, put_blob
 from transport.events import EventParser, ServerEvent
 from transport.events import events as read_events
+from transport.failures import RelayFailed
 from transport.http import RelayClient
 
 BLOB = random.Random(1).randbytes(3_000_000)
@@ -193,6 +194,23 @@ async def test_an_upload_survives_cuts_and_goes_on_where_it_was(cuts: list[int])
         await put_blob(client, BLOB)
         assert relay.whole[NAME] == BLOB
     assert relay.received < len(BLOB) + 2_000_000, relay.requests
+
+
+async def test_an_upload_waits_where_the_relay_still_holds_the_cut_connection() -> None:
+    answers = [(429, "0"), (202, "0"), (201, "0"), (429, "3600")]
+
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        status, retry_after = answers.pop(0)
+        return web.Response(status=status, headers={"Retry-After": retry_after})
+
+    relay = HttpRelay()
+    relay.app.router.add_put("/v1/blobs/{name}", answer)
+    async with relay, RelayClient(relay.address) as client:
+        assert await put_blob(client, b"small") == sha256(b"small")
+        assert len(answers) == 1
+        assert isinstance(await failure(put_blob(client, b"small")), RelayFailed)
+        assert not answers
 
 
 async def test_a_relay_that_keeps_no_beginnings_gets_the_whole_again() -> None:
