@@ -1,0 +1,219 @@
+"""The listening socket: who may connect at all, and how long anything may take before there is a request.
+
+Connections are counted per address before TLS costs anything; handshakes are bounded in number and time, so that a
+crowd waits in the kernel's queue and not in memory; a request's head has a deadline. aiohttp does the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from relay import logs
+from relay.admission import Crowd, address_key
+from relay.config import Config, is_trusted_proxy
+from relay.metrics import Metrics
+
+HANDSHAKE_WITHIN_S = 10.0
+SHUTDOWN_WITHIN_S = 5.0
+
+HEAD_WITHIN_S = 30.0
+"""For a request's head from the connection or the last answer on: slow-loris clients, and idle keep-alive."""
+
+HANDSHAKES_PER_ADDRESS = 64
+BACKLOG = 4_096
+MAX_LINE_BYTES = 8 * 1024
+MAX_HEADERS = 64
+MAX_FIELD_BYTES = 16 * 1024
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 60, 15, 4
+"""The kernel's own probes: a leg whose peer vanished is noticed within two minutes, even while nobody reads."""
+
+ACCEPT_PAUSE_S = 0.5
+"""When the process is out of file descriptors."""
+
+
+class _Handler(RequestHandler):
+    """aiohttp's protocol, which also says when its connection is gone."""
+
+    __slots__ = ("_gone",)
+
+    def __init__(self, manager: web.Server, *, gone: Callable[[], None], **kwargs: Any) -> None:
+        super().__init__(manager, **kwargs)
+        self._gone = gone
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._gone()
+        super().connection_lost(exc)
+
+
+class Listener:
+    """`bind`, `start` with the application, `serve` until cancelled. tls=None: a trusted proxy does it."""
+
+    def __init__(self, config: Config, metrics: Metrics, tls: ssl.SSLContext | None) -> None:
+        self._runner: web.AppRunner | None = None
+        self._config = config
+        self._metrics = metrics
+        self._tls = tls
+        limits = config.limits
+        self._connections = Crowd(total=limits.connections, per_key=limits.connections_per_address)
+        self._shaking = Crowd(total=limits.handshakes, per_key=min(HANDSHAKES_PER_ADDRESS, limits.handshakes))
+        self._turn = asyncio.Semaphore(limits.handshakes)
+        self._sockets: list[socket.socket] = []
+        self.port = 0
+
+    async def bind(self) -> None:
+        """Listen; whoever comes waits in the kernel until `serve`. Raises OSError."""
+        wanted = self._config.listen
+        found = await asyncio.get_running_loop().getaddrinfo(
+            wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, where in dict.fromkeys((family, where) for family, _, _, _, where in found):
+            listening = socket.socket(family, socket.SOCK_STREAM)
+            self._sockets.append(listening)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Every address of a name gets the port that the first one got.
+            listening.bind((where[0], self.port or where[1], *where[2:]))
+            listening.setblocking(False)
+            listening.listen(BACKLOG)
+            self.port = listening.getsockname()[1]
+
+    async def start(self, app: web.Application) -> None:
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_WITHIN_S)
+        await self._runner.setup()
+
+    async def serve(self) -> None:
+        """Accept until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for listening in self._sockets:
+                tasks.create_task(self._accept(listening, tasks))
+
+    def stop_listening(self) -> None:
+        for listening in self._sockets:
+            listening.close()
+
+    async def close(self) -> None:
+        """End what is left of the connections."""
+        self.stop_listening()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _accept(self, listening: socket.socket, tasks: asyncio.TaskGroup) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._turn.acquire()
+            try:
+                connection, peer = await loop.sock_accept(listening)
+            except OSError as exc:
+                self._turn.release()
+                if listening.fileno() < 0:
+                    return
+                logs.warning("accept_failed", error=str(exc))
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            except BaseException:
+                self._turn.release()
+                raise
+            tasks.create_task(self._take(connection, str(peer[0])))
+
+    async def _take(self, connection: socket.socket, peer: str) -> None:
+        try:
+            refused = self._enter(peer)
+            if refused:
+                self._metrics.handshakes_refused.labels(why=refused).inc()
+                _reset(connection)
+                return
+            try:
+                await self._shake_hands(connection, peer)
+            finally:
+                self._shaking.leave(address_key(peer))
+        finally:
+            self._turn.release()
+
+    def _enter(self, peer: str) -> str:
+        """ "" if the connection may begin, and is counted; else why not."""
+        key = address_key(peer)
+        proxy = is_trusted_proxy(self._config, peer)
+        if self._tls is None and not proxy:
+            return "not_the_proxy"
+        if not self._shaking.enter(key, exempt=proxy):
+            return "handshakes"
+        if not self._connections.enter(key, exempt=proxy):
+            self._shaking.leave(key)
+            return "connections"
+        self._metrics.connections.set(len(self._connections))
+        return ""
+
+    async def _shake_hands(self, connection: socket.socket, peer: str) -> None:
+        key = address_key(peer)
+        gone = False
+
+        def leave() -> None:
+            nonlocal gone
+            if not gone:
+                gone = True
+                self._connections.leave(key)
+                self._metrics.connections.set(len(self._connections))
+
+        try:
+            connection.setblocking(False)
+            _keep_alive(connection)
+            async with asyncio.timeout(HANDSHAKE_WITHIN_S + 1.0):
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    lambda: self._protocol(leave),
+                    connection,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=HANDSHAKE_WITHIN_S if self._tls else None,
+                    ssl_shutdown_timeout=SHUTDOWN_WITHIN_S if self._tls else None,
+                )
+        except (OSError, ssl.SSLError, TimeoutError):
+            connection.close()
+            leave()
+            self._metrics.handshakes_refused.labels(why="handshake_failed").inc()
+        except BaseException:
+            connection.close()
+            leave()
+            raise
+
+    def _protocol(self, gone: Callable[[], None]) -> _Handler:
+        assert self._runner is not None and self._runner.server is not None, "serve() comes after start()"
+        server = self._runner.server
+        return _Handler(
+            server,
+            gone=gone,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=HEAD_WITHIN_S,
+            tcp_keepalive=False,  # _keep_alive has set it, with our own times
+            access_log=None,
+            max_line_size=MAX_LINE_BYTES,
+            max_headers=MAX_HEADERS,
+            max_field_size=MAX_FIELD_BYTES,
+            lingering_time=5.0,
+            auto_decompress=False,  # a bomb of a body is not unpacked; nobody sends one packed
+        )
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", KEEPALIVE_IDLE_S),
+        ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_S),
+        ("TCP_KEEPCNT", KEEPALIVE_COUNT),
+    ):
+        option = getattr(socket, name, None)
+        if option is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _reset(connection: socket.socket) -> None:
+    """Close with RST: what was refused leaves no state behind in TIME_WAIT."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    connection.close()

@@ -1,0 +1,127 @@
+"""`auxilio-relay`: init, organisation, run, check.
+
+What a command needs is imported when it is run. An error is one line and a hint on standard error, and a documented
+exit status (docs/commands.md); a traceback is a bug, and goes to standard error after a line that says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from protocol.errors import EXIT_BUG, EXIT_OK, AuxilioError
+from protocol.text import escape
+
+EXIT_INTERRUPTED = 130
+"""As a shell reports a program that Ctrl-C ended."""
+
+
+def default_folder() -> Path:
+    """Where the relay lives: /var/lib for root, the user's state directory else. AUXILIO_RELAY_DIR says otherwise."""
+    named = os.environ.get("AUXILIO_RELAY_DIR")
+    if named:
+        return Path(named)
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        return Path("/var/lib/auxilio-relay")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "auxilio-relay"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="auxilio-relay",
+        description="The relay: where agents and consoles meet. It is trusted with nothing but being reachable.",
+        epilog="Example: auxilio-relay init --name relay.example.org:443 --listen 0.0.0.0:443",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    init = _command(commands, "init", "make a relay in a directory: configuration, certificate, database")
+    init.add_argument("--name", action="append", default=[], metavar="HOST:PORT", help="as it is dialled; repeatable")
+    init.add_argument("--listen", metavar="ADDR:PORT", help="where to listen (0.0.0.0:8443)")
+    init.add_argument("--admin", metavar="ADDR:PORT", help="where health and metrics are (127.0.0.1:9643)")
+    init.add_argument("--certificate", type=Path, metavar="FILE", help="use this certificate (PEM, with its chain)")
+    init.add_argument("--key", type=Path, metavar="FILE", help="and this key (PEM)")
+    init.epilog = "Example: auxilio-relay init --name relay.example.org:443 --listen 0.0.0.0:443"
+
+    organisation = _command(commands, "organisation", "the organisations that this relay serves")
+    actions = organisation.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add = actions.add_parser(
+        "add", help="serve an organisation", epilog="The console prints it: auxilio authority show"
+    )
+    add.add_argument("fingerprint", metavar="FINGERPRINT")
+    add.add_argument("--dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    listed = actions.add_parser("list", help="list them")
+    listed.add_argument("--json", action="store_true", help="one JSON object a line")
+    listed.add_argument("--dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+    run = _command(commands, "run", "serve until SIGTERM or Ctrl-C")
+    run.add_argument("--listen", metavar="ADDR:PORT", help="instead of the configuration's")
+    run.add_argument("--ready-file", type=Path, metavar="FILE", help="write where it serves, as JSON, once it does")
+    run.epilog = "Example: auxilio-relay run --dir /var/lib/auxilio-relay"
+
+    check = _command(commands, "check", "look at configuration, certificate, database, disk, ports and clock")
+    check.add_argument("--json", action="store_true", help="one JSON object a line")
+    check.epilog = (
+        "Exit status: 0 all well (warnings included), 4 something does not work now, 6 something is set wrong."
+    )
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.add_argument("--dir", type=Path, default=default_folder(), help="the relay's directory (%(default)s)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = _parser().parse_args(arguments)
+    try:
+        return _run(given)
+    except AuxilioError as exc:
+        _say(exc.message, exc.hint)
+        return exc.exit_status
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads our output left; there is nobody to tell, and nothing to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except Exception as exc:
+        _say(f"a bug in auxilio-relay: {type(exc).__name__}", "Please report it with the lines that follow.")
+        traceback.print_exc()
+        return EXIT_BUG
+
+
+def _run(given: argparse.Namespace) -> int:
+    match given.command:
+        case "init":
+            from relay.initialise import initialise
+
+            return initialise(given)
+        case "organisation":
+            from relay.organisations import organisations
+
+            return organisations(given)
+        case "check":
+            from relay.check import check
+
+            return check(given)
+        case _:
+            from relay.serve import serve
+
+            return serve(given)
+
+
+def _say(message: str, hint: str) -> None:
+    print(f"auxilio-relay: {escape(message)}", file=sys.stderr)
+    if hint:
+        print(f"  {escape(hint)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""`auxilio-relay organisation add|list`. Both work while the relay runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from protocol.codec import Record, encode
+from protocol.errors import EXIT_OK, BadMessage, ConfigInvalid, UsageInvalid
+from protocol.ids import OrganisationId, parse_organisation_id
+from protocol.system_clock import SystemClock
+from relay import config
+from relay.store.documents import add_organisation, list_organisations
+from relay.store.engine import Database, open_database
+from relay.store.migrate import HEAD, revision
+
+T = TypeVar("T")
+
+
+class OrganisationLine(Record, frozen=True, kw_only=True):
+    """charter: number of the latest one here; 0: none was published yet."""
+
+    organisation: OrganisationId
+    devices: int
+    charter: int
+
+
+def organisations(given: argparse.Namespace) -> int:
+    path = config.load(given.dir).database
+    if given.action == "add":
+        try:
+            fingerprint = parse_organisation_id(given.fingerprint.strip().lower())
+        except BadMessage as exc:
+            raise UsageInvalid(exc.message, hint=exc.hint) from exc
+        now = SystemClock().now()
+        new = asyncio.run(_with(path, lambda d: d.write(lambda c: add_organisation(c, fingerprint, now))))
+        print(f"{fingerprint} {'added' if new else 'was there already'}")
+        return EXIT_OK
+    for id_, devices, charter in asyncio.run(_with(path, lambda d: d.read(list_organisations))):
+        if given.json:
+            line = OrganisationLine(organisation=id_, devices=devices, charter=charter)
+            print(encode(line).decode("utf-8"))
+        else:
+            state = f"charter {charter}" if charter else "no charter published yet"
+            print(f"{id_}  {devices} device{'' if devices == 1 else 's'}, {state}")
+    return EXIT_OK
+
+
+async def _with(path: Path, work: Callable[[Database], Awaitable[T]]) -> T:
+    database = await open_database(path)
+    try:
+        if await revision(database) != HEAD:
+            raise ConfigInvalid(
+                "the database is not of this release", hint="Start the relay once: `auxilio-relay run` brings it up."
+            )
+        return await work(database)
+    finally:
+        database.close()

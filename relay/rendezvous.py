@@ -1,0 +1,375 @@
+"""How the two legs of a session find each other. Pure: events with `now` in, effects out; sessions.py does them.
+
+    offered --waiting--> waiting --accepted--> accepted --both legs--> open --a leg leaves--> ended
+       |                    |                     |
+       +------refused-------+---------------------+--> refused          withdrawn, late, device gone --> ended
+
+A session is offered to the device over its link; each side gets a single-use ticket and opens a leg with it. The
+console's may come first and wait: it hears that the customer is asked, or why there will be no session. A leg whose
+other side does not come is hung up. The relay decides nothing else here: whoever holds a ticket is joined, and what
+they say to each other is theirs to verify.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Hashable
+from typing import Literal
+
+import msgspec
+
+from protocol.errors import Refused
+from protocol.ids import DeviceId, OrganisationId, SessionId
+from protocol.leg import LegText, Spliced, Waiting
+from protocol.leg import Refused as LegRefused
+from protocol.policy import MAX_CONSENT_WAIT_S
+
+ANSWER_WITHIN_S = 60.0
+"""From the offer to the device's first word: it may have to fetch a newer policy over a bad line first."""
+
+WAIT_GRACE_S = 15.0
+"""On top of the time that the device gives its customer, which its own clock measures."""
+
+SPLICE_WITHIN_S = 60.0
+"""From the device's yes to its leg: its session process has to start and dial."""
+
+LONE_S = 30.0
+"""A leg waits for the other, once both have a reason to be here, and a console for its first leg."""
+
+TELL_WITHIN_S = 60.0
+"""An outcome is kept for a console whose leg is still being dialled."""
+
+END_WITHIN_S = 10.0
+"""After a leg left, for the device to say over its link how the session ended."""
+
+MAX_SESSIONS = 5_000
+MAX_PER_DEVICE = 16
+MAX_PER_TECHNICIAN = 64
+
+NORMAL, LOST, REFUSED, WITHDRAWN = 1000, 4001, 4003, 4004
+"""Close codes of a leg: the other side closed it; its connection broke; no session; ended from outside."""
+
+Side = Literal["console", "device"]
+State = Literal["offered", "waiting", "accepted", "open", "refused", "ended"]
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    "offered": frozenset({"waiting", "accepted", "open", "refused", "ended"}),
+    "waiting": frozenset({"accepted", "open", "refused", "ended"}),
+    "accepted": frozenset({"open", "refused", "ended"}),
+    "open": frozenset({"ended"}),
+    "refused": frozenset(),
+    "ended": frozenset(),
+}
+"""Which state may follow which. An event that would lead elsewhere is a message that crossed another: ignored."""
+
+
+class Say(msgspec.Struct, frozen=True):
+    leg: Hashable
+    text: LegText
+
+
+class HangUp(msgspec.Struct, frozen=True):
+    """Close a leg. reason: for people, who see it as the close reason."""
+
+    leg: Hashable
+    code: int
+    reason: str
+
+
+class Splice(msgspec.Struct, frozen=True):
+    """Say Spliced to both, and pass on what either sends."""
+
+    console: Hashable
+    device: Hashable
+
+
+class CloseAtDevice(msgspec.Struct, frozen=True):
+    """Tell the device over its link that nobody comes any more."""
+
+    key: tuple[OrganisationId, DeviceId]
+    session: SessionId
+    reason: str
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """A session's state changed; reason, message: why, once it is refused or ended."""
+
+    session: SessionId
+    state: State
+    reason: str = ""
+    message: str = ""
+
+
+Effect = Say | HangUp | Splice | CloseAtDevice | Changed
+
+
+class Meeting(msgspec.Struct):
+    """One session here. tickets: SHA-256 of those not yet used.  claimed: sides whose ticket was used."""
+
+    session: SessionId
+    key: tuple[OrganisationId, DeviceId]
+    technician: str
+    tickets: dict[Side, bytes]
+    state: State
+    deadline: float | None
+    console_by: float | None
+    legs: dict[Side, Hashable] = {}
+    claimed: set[Side] = set()
+    waiting: Waiting | None = None
+    refusal: LegRefused | None = None
+    reason: str = ""
+    message: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in ("refused", "ended")
+
+
+class Rendezvous:
+    def __init__(self, *, limit: int = MAX_SESSIONS) -> None:
+        self._limit = limit
+        self._meetings: dict[SessionId, Meeting] = {}
+
+    def __len__(self) -> int:
+        return len(self._meetings)
+
+    def get(self, session: SessionId) -> Meeting | None:
+        return self._meetings.get(session)
+
+    def live(self) -> list[Meeting]:
+        return [meeting for meeting in self._meetings.values() if not meeting.is_over]
+
+    def next_deadline(self) -> float | None:
+        times = [t for m in self._meetings.values() for t in (m.deadline, m.console_by) if t is not None]
+        return min(times, default=None)
+
+    # -- a session begins -----------------------------------------------------------------------------------------
+
+    def open(
+        self,
+        session: SessionId,
+        key: tuple[OrganisationId, DeviceId],
+        technician: str,
+        *,
+        console_ticket: str,
+        device_ticket: str,
+        now: float,
+    ) -> None:
+        """Raises Refused (too_many_sessions, session_known)."""
+        if session in self._meetings:
+            raise Refused("there is a session of this id already", code="session_known")
+        live = self.live()
+        same_device = sum(m.key == key for m in live)
+        same_technician = sum(m.technician == technician and m.key[0] == key[0] for m in live)
+        if len(self._meetings) >= self._limit or same_device >= MAX_PER_DEVICE or same_technician >= MAX_PER_TECHNICIAN:
+            raise Refused("there are too many sessions at once", code="too_many_sessions", hint="End some of them.")
+        self._meetings[session] = Meeting(
+            session=session,
+            key=key,
+            technician=technician,
+            tickets={"console": _digest(console_ticket), "device": _digest(device_ticket)},
+            state="offered",
+            deadline=now + ANSWER_WITHIN_S,
+            console_by=now + LONE_S,
+        )
+
+    def claim(self, session: SessionId, ticket: str) -> Side:
+        """Use a ticket up. Raises Refused (bad_ticket): for a wrong, used or foreign one, or an unknown session."""
+        meeting = self._meetings.get(session)
+        digest = _digest(ticket)
+        if meeting is not None:
+            for side, expected in list(meeting.tickets.items()):
+                if hmac.compare_digest(digest, expected):
+                    del meeting.tickets[side]
+                    meeting.claimed.add(side)
+                    if side == "console":
+                        meeting.console_by = None
+                    return side
+        raise Refused("this ticket opens no leg of this session", code="bad_ticket")
+
+    def arrive(self, session: SessionId, side: Side, leg: Hashable, now: float) -> list[Effect]:
+        """The leg whose ticket was claimed stands."""
+        meeting = self._meetings.get(session)
+        if meeting is None:
+            return [Say(leg, _gone()), HangUp(leg, REFUSED, "the session is over")]
+        if meeting.is_over:
+            return self._outcome(meeting, leg)
+        meeting.legs[side] = leg
+        if len(meeting.legs) == 2:
+            # The device's leg is its yes, even where it overtakes the word over the link.
+            meeting.state, meeting.deadline = "open", None
+            return [Splice(meeting.legs["console"], meeting.legs["device"]), Changed(session, "open")]
+        if side == "device" and meeting.state in ("offered", "waiting"):
+            meeting.state, meeting.deadline = "accepted", now + LONE_S
+            return [Changed(session, "accepted")]
+        if side == "console" and meeting.waiting is not None:
+            return [Say(leg, meeting.waiting)]
+        return []
+
+    # -- what the device says over its link -----------------------------------------------------------------------
+
+    def device_waits(self, session: SessionId, until_at: int, wait_s: float, now: float) -> list[Effect]:
+        """The customer is being asked. until_at: for the technician's eyes; wait_s: what counts, bounded."""
+        meeting = self._may("waiting", session)
+        if meeting is None:
+            return []
+        meeting.state = "waiting"
+        meeting.deadline = now + min(max(wait_s, 0.0), MAX_CONSENT_WAIT_S) + WAIT_GRACE_S
+        meeting.waiting = Waiting(until_at=until_at)
+        said: list[Effect] = [Say(leg, meeting.waiting) for leg in self._console_leg(meeting)]
+        return [*said, Changed(session, "waiting")]
+
+    def device_accepts(self, session: SessionId, now: float) -> list[Effect]:
+        meeting = self._may("accepted", session)
+        if meeting is None or meeting.state == "accepted":
+            return []
+        meeting.state, meeting.deadline = "accepted", now + SPLICE_WITHIN_S
+        return [Changed(session, "accepted")]
+
+    def device_refuses(self, session: SessionId, refusal: LegRefused, now: float) -> list[Effect]:
+        meeting = self._may("refused", session)
+        return [] if meeting is None else self._finish(meeting, "refused", refusal, now)
+
+    def device_ended(self, session: SessionId, reason: str, message: str, now: float) -> list[Effect]:
+        """The device's word on how a session ended. Of one that is over here already, it is the better reason."""
+        meeting = self._meetings.get(session)
+        if meeting is None or meeting.state == "refused":
+            return []
+        if meeting.state == "ended":
+            if meeting.reason not in ("closed", "lost"):
+                return []
+            meeting.reason, meeting.message = reason, message
+            return [Changed(session, "ended", reason, message)]
+        return self._finish(meeting, "ended", LegRefused(code=reason, message=message or reason), now, tell=False)
+
+    def device_gone(self, key: tuple[OrganisationId, DeviceId], now: float) -> list[Effect]:
+        """Its link ended. Sessions whose legs are joined go on without it."""
+        effects: list[Effect] = []
+        for meeting in list(self._meetings.values()):
+            if meeting.key == key and not meeting.is_over and meeting.state != "open":
+                refusal = LegRefused(code="device_offline", message="the device went offline")
+                effects += self._finish(meeting, "ended", refusal, now, tell=False)
+        return effects
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def left(
+        self, session: SessionId, side: Side, leg: Hashable, *, clean: bool, reason: str, now: float
+    ) -> list[Effect]:
+        """A leg is gone. clean: it was closed properly, with `reason`; else its connection broke."""
+        meeting = self._meetings.get(session)
+        if meeting is None or meeting.legs.get(side) is not leg:
+            return []
+        was_open = meeting.state == "open"
+        del meeting.legs[side]
+        if meeting.is_over:
+            return []
+        if was_open:
+            return self._half_gone(meeting, clean, reason, now)
+        who = "the console" if side == "console" else "the device"
+        refusal = LegRefused(code=f"{side}_left", message=f"{who} left before the session began")
+        return self._finish(meeting, "ended", refusal, now, tell=side == "console")
+
+    def withdraw(self, session: SessionId, code: str, message: str, now: float) -> list[Effect]:
+        """The relay or a technician ends it: given up, revoked, out of scope, the relay stops."""
+        meeting = self._meetings.get(session)
+        if meeting is None or meeting.is_over:
+            return []
+        return self._finish(meeting, "ended", LegRefused(code=code, message=message), now)
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time passed. Calling it early does no harm."""
+        effects: list[Effect] = []
+        for meeting in list(self._meetings.values()):
+            if meeting.deadline is not None and now >= meeting.deadline:
+                effects += self._late(meeting, now)
+            elif meeting.console_by is not None and now >= meeting.console_by:
+                meeting.console_by = None
+                if not meeting.is_over:
+                    refusal = LegRefused(code="console_left", message="the console never opened its leg")
+                    effects += self._finish(meeting, "ended", refusal, now)
+        return effects
+
+    def _late(self, meeting: Meeting, now: float) -> list[Effect]:
+        if meeting.is_over:
+            del self._meetings[meeting.session]
+            return [HangUp(leg, WITHDRAWN, meeting.message) for leg in meeting.legs.values()]
+        late = {
+            "offered": ("device_silent", "the device did not answer"),
+            "waiting": ("consent_timeout", "the customer did not answer in time"),
+            "accepted": ("device_silent", "the device's side of the session did not come"),
+        }
+        code, message = late[meeting.state]
+        if meeting.state == "accepted" and "device" in meeting.legs:
+            code, message = "console_left", "the console's side of the session did not come"
+        return self._finish(meeting, "ended", LegRefused(code=code, message=message), now)
+
+    def _half_gone(self, meeting: Meeting, clean: bool, reason: str, now: float) -> list[Effect]:
+        meeting.state, meeting.deadline = "ended", now + END_WITHIN_S
+        meeting.reason = "closed" if clean else "lost"
+        meeting.message = reason or ("closed" if clean else "the connection of one side was lost")
+        code = NORMAL if clean else LOST
+        hang_up: list[Effect] = [HangUp(leg, code, meeting.message) for leg in meeting.legs.values()]
+        return [*hang_up, Changed(meeting.session, "ended", meeting.reason, meeting.message)]
+
+    def _finish(
+        self,
+        meeting: Meeting,
+        state: Literal["refused", "ended"],
+        refusal: LegRefused,
+        now: float,
+        *,
+        tell: bool = True,
+    ) -> list[Effect]:
+        """tell: whether the device does not know yet. (A refusal is its own.)"""
+        was_open = meeting.state == "open"
+        meeting.state, meeting.refusal = state, refusal
+        meeting.reason, meeting.message = refusal.code, refusal.message
+        meeting.tickets.pop("device", None)
+        # A console that has not come yet is to hear why there is nothing to come to. Joined legs drain by
+        # themselves if the device ended the session, and are cut by `_late` if they do not.
+        meeting.deadline = now + (END_WITHIN_S if was_open and not tell else TELL_WITHIN_S)
+        effects: list[Effect] = []
+        for side, leg in list(meeting.legs.items()):
+            if was_open and not tell:
+                continue
+            if side == "console" and not was_open:
+                effects.append(Say(leg, refusal))
+            effects.append(HangUp(leg, WITHDRAWN if was_open else REFUSED, refusal.message))
+        if tell and state == "ended":
+            effects.append(CloseAtDevice(meeting.key, meeting.session, refusal.code))
+        return [*effects, Changed(meeting.session, state, refusal.code, refusal.message)]
+
+    def _outcome(self, meeting: Meeting, leg: Hashable) -> list[Effect]:
+        return [Say(leg, meeting.refusal or _gone()), HangUp(leg, REFUSED, meeting.message)]
+
+    def _may(self, state: State, session: SessionId) -> Meeting | None:
+        meeting = self._meetings.get(session)
+        if meeting is None or (state not in TRANSITIONS[meeting.state] and state != meeting.state):
+            return None
+        return meeting
+
+    def _console_leg(self, meeting: Meeting) -> list[Hashable]:
+        return [meeting.legs["console"]] if "console" in meeting.legs else []
+
+
+def _digest(ticket: str) -> bytes:
+    return hashlib.sha256(ticket.encode("utf-8", "replace")).digest()
+
+
+def _gone() -> LegRefused:
+    return LegRefused(code="session_over", message="the session is over")
+
+
+__all__ = [
+    "TRANSITIONS",
+    "Changed",
+    "CloseAtDevice",
+    "HangUp",
+    "Meeting",
+    "Rendezvous",
+    "Say",
+    "Splice",
+    "Spliced",
+]

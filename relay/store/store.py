@@ -1,0 +1,46 @@
+"""The store as the rest of the relay knows it: read what is committed, write what then is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from relay.store.engine import Database
+from relay.store.writer import Writer
+
+T = TypeVar("T")
+
+
+class Store:
+    """Jobs are plain functions of a Connection (the modules beside this one), run in the database's threads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.writer = Writer(database)
+
+    async def read(self, job: Callable[[Connection], T]) -> T:
+        return await self._database.read(job)
+
+    async def write(self, job: Callable[[Connection], T]) -> T:
+        """When it returns, what `job` did is on disk. Raises what the job raised, or StoreFailed, StoreFull."""
+        return await self.writer.write(job)
+
+    def write_soon(self, job: Callable[[Connection], object], what: str) -> None:
+        """For what nobody waits for. In order with every other write."""
+        self.writer.write_soon(job, what)
+
+
+def storable(text: str, limit: int) -> str:
+    """A stranger's text as every database takes it: bounded, no NUL, nothing that is no Unicode character."""
+    return text[:limit].replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
+MAX_NUMBER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exact; databases end at 2**63."""
+
+
+def storable_number(number: int) -> int:
+    """A stranger's count or instant as every database takes it."""
+    return min(max(number, 0), MAX_NUMBER)
