@@ -17,11 +17,9 @@ from typing import NoReturn
 
 from console.fleet import resolve
 from console.home import Home
-from console.keys import find_key
 from console.passphrase import Passphrases
 from console.pump import Output, chunks
 from console.sessions import Wish, reach
-from console.settings import load_settings
 from console.signed_in import Desk, signed_in
 from console.waiting import waiting_line
 from protocol.errors import UsageInvalid
@@ -79,12 +77,10 @@ async def _run(home: Home, options: argparse.Namespace) -> int:
 
 
 async def _reach(desk: Desk, options: argparse.Namespace) -> Leg:
-    name = load_settings(desk.home).key
-    key = find_key(name).public if name else desk.identity.key.public
     wish = Wish(
         device=await resolve(desk, options.device),
         capabilities=tuple(c for c in CAPABILITIES if c in desk.identity.technician.rights) or CAPABILITIES,
-        ssh_key=public_line(key.blob),
+        ssh_key=public_line(desk.identity.key.public.blob),
         purpose=options.purpose or os.environ.get(PURPOSE_VARIABLE) or DEFAULT_PURPOSE,
         account=options.account,
         case=options.case or os.environ.get(CASE_VARIABLE),

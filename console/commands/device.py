@@ -1,0 +1,163 @@
+"""auxilio device approve|tag|remove"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from console.authority.change import Change, change_policy
+from console.authority.policies import revoke
+from console.cli import in_loop
+from console.commands.options import assume_yes, confirm, passphrase_file, passphrases, say
+from console.device_records import check_enrolment, next_record, seal_record
+from console.fleet import JudgedDevice, fetch_device, resolve
+from console.home import Home
+from console.render import print_pairs, when
+from console.settings import known_organisation, load_settings
+from console.signed_in import Desk, signed_in
+from protocol.errors import BadMessage, Refused, UsageInvalid
+from protocol.ids import DeviceId, parse_device_id
+from protocol.revocation import Revocations
+from protocol.selector import parse_tag
+from protocol.system_clock import SystemClock
+
+
+@click.group()
+def device() -> None:
+    """Vouch for devices: approve, tag, remove. Needs the right `approve`; removing needs the policy key.
+
+    \b
+    Example:
+      auxilio device approve k3m9x-... --tag clinic
+    """
+
+
+@device.command()
+@click.argument("device")
+@click.option("--tag", "tags", multiple=True, help="The tags it gets; repeatable. [those that its join token suggests]")
+@click.option("--no-tags", is_flag=True, help="No tags at all.")
+@click.option("--continues", metavar="DEVICE", help="The id that this machine had before it was reinstalled.")
+@assume_yes
+@passphrase_file
+@click.pass_obj
+@in_loop
+async def approve(
+    home: Home,
+    device: str,
+    tags: tuple[str, ...],
+    no_tags: bool,
+    continues: str | None,
+    yes: bool,
+    passphrase_file: Path | None,
+) -> None:
+    """Sign a provisional device's record, once you know that its id is the one on its own screen.
+
+    \b
+    Example:
+      auxilio device approve k3m9x-abcde-fghij-klmno --tag clinic --tag site=madrid
+    """
+    if tags and no_tags:
+        raise UsageInvalid("either --tag or --no-tags", hint="auxilio device approve --help")
+    async with signed_in(home, passphrases(passphrase_file), say) as desk:
+        judged = await fetch_device(desk, parse_device_id(device))
+        if judged.record is not None:
+            raise Refused(
+                f"{judged.id} is approved already",
+                code="already_approved",
+                hint="`auxilio device tag` changes its tags.",
+            )
+        enrolment = check_enrolment(judged, desk.trust, desk.clock.now())
+        for warning in enrolment.warnings:
+            say(warning)
+        chosen = () if no_tags else tuple(sorted({parse_tag(tag) for tag in tags})) or enrolment.tags
+        print_pairs(
+            [
+                ("device", judged.id),
+                ("calls itself", enrolment.statement.hostname),
+                ("joined", f"{when(judged.told.enrolled_at)}, with token {enrolment.statement.token}"),
+                ("tags", " ".join(chosen) or "-"),
+            ]
+        )
+        confirm("Is this the id that the device itself shows, and shall it have these tags?", yes)
+        old = parse_device_id(continues) if continues else None
+        await _publish(desk, judged, chosen, enrolment.statement.sealing_key, continues=old)
+
+
+@device.command()
+@click.argument("device")
+@click.argument("changes", nargs=-1, required=True, metavar="[+TAG|-TAG]...")
+@passphrase_file
+@click.pass_obj
+@in_loop
+async def tag(home: Home, device: str, changes: tuple[str, ...], passphrase_file: Path | None) -> None:
+    """Change an approved device's tags: +TAG adds, -TAG takes away (after --, since it begins with a hyphen).
+
+    \b
+    Example:
+      auxilio device tag k3m9x +kiosk
+      auxilio device tag k3m9x -- -kiosk +site=lugo
+    """
+    async with signed_in(home, passphrases(passphrase_file), say) as desk:
+        judged = await fetch_device(desk, await resolve(desk, device))
+        if judged.record is None:
+            raise Refused(
+                f"{judged.id} is {judged.state}: it has no tags to change", code="provisional", hint="Approve it first."
+            )
+        tags = changed_tags(judged.tags, changes)
+        if tags == judged.tags:
+            say(f"{judged.id} has these tags already: {' '.join(tags) or '-'}")
+            return
+        await _publish(desk, judged, tags, judged.record.record.sealing_key, continues=judged.record.record.continues)
+
+
+def changed_tags(tags: Iterable[str], changes: Iterable[str]) -> tuple[str, ...]:
+    """Sorted. Raises UsageInvalid, BadMessage (not a tag)."""
+    new = set(tags)
+    for change in changes:
+        if change[:1] not in ("+", "-"):
+            raise UsageInvalid(f"+{change} or -{change}?", hint="auxilio device tag --help")
+        name = parse_tag(change[1:])
+        if change.startswith("+"):
+            new.add(name)
+        else:
+            new.discard(name)
+    return tuple(sorted(new))
+
+
+async def _publish(
+    desk: Desk, judged: JudgedDevice, tags: tuple[str, ...], sealing_key: str, *, continues: DeviceId | None
+) -> None:
+    record = next_record(
+        judged, desk.trust, tags=tags, sealing_key=sealing_key, continues=continues, now=desk.clock.now()
+    )
+    await desk.relay.put_record(judged.id, seal_record(desk, record))
+    await fetch_device(desk, judged.id)  # remembered as verified from now on
+    say(f"record {record.number} of {judged.id}: {' '.join(tags) or 'no tags'}")
+
+
+@device.command()
+@click.argument("device")
+@assume_yes
+@passphrase_file
+@click.pass_obj
+@in_loop
+async def remove(home: Home, device: str, yes: bool, passphrase_file: Path | None) -> None:
+    """Remove a device for good, by a revocation: its link and sessions end, its key is never accepted again.
+
+    \b
+    Example:
+      auxilio device remove k3m9x-abcde-fghij-klmno
+    """
+    try:
+        removed = parse_device_id(device)
+    except BadMessage as exc:
+        raise UsageInvalid("a device is removed by its full id", hint=exc.hint) from exc
+    known_organisation(load_settings(home))
+    confirm(f"Remove {removed} for good?", yes)
+
+    def revocations(old: Revocations) -> Revocations:
+        return revoke(old, since=int(SystemClock().now()), devices=(removed,))
+
+    await change_policy(home, passphrases(passphrase_file), say, Change(revocations=revocations), send=True)

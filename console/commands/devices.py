@@ -1,0 +1,154 @@
+"""auxilio devices [SELECTOR]"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import click
+
+from console.cli import in_loop
+from console.commands.options import as_json, passphrases, say
+from console.fleet import JudgedDevice, judge
+from console.home import Home
+from console.known_devices import KnownDevices
+from console.render import ago, print_table, size
+from console.signed_in import Desk, signed_in
+from protocol.api import MAX_PAGE
+from protocol.errors import UsageInvalid
+from protocol.selector import parse, to_text
+from protocol.text import escape
+
+TABLE_ROWS = 200
+"""Of a table at most, unless --limit says otherwise: a person narrows the selector; --json and --csv give all."""
+
+COLUMNS = ("id", "hostname", "state", "online", "last_seen_at", "os", "ram", "tags", "agent")
+
+
+@click.command()
+@click.argument("selector", nargs=-1)
+@click.option("--limit", type=click.IntRange(min=1), help=f"Rows at most [{TABLE_ROWS} in a table, else all].")
+@click.option("--csv", "as_csv", is_flag=True, help="Records as CSV on standard output.")
+@as_json
+@click.pass_obj
+@in_loop
+async def devices(home: Home, selector: tuple[str, ...], limit: int | None, as_csv: bool, as_json: bool) -> None:
+    """List devices: all, or those that a SELECTOR matches.
+
+    State is judged here, by signatures; online, last seen, host name and system are what relay and device say.
+
+    \b
+    Example:
+      auxilio devices 'tag:clinic ram<4GiB online'
+      auxilio devices --json provisional
+    """
+    if as_csv and as_json:
+        raise UsageInvalid("either --csv or --json", hint="auxilio devices --help")
+    text = " ".join(selector)
+    query = to_text(parse(text)) if text.strip() else ""
+    async with signed_in(home, passphrases(None), say) as desk:
+        listing = _Listing(desk, query, limit if limit is not None or as_csv or as_json else TABLE_ROWS)
+        if as_json:
+            await _print_json(listing)
+        elif as_csv:
+            await _print_csv(listing)
+        else:
+            await _print_table(listing)
+        listing.finish()
+
+
+class _Listing:
+    """Pages of devices, judged one by one."""
+
+    def __init__(self, desk: Desk, query: str, limit: int | None) -> None:
+        self.desk = desk
+        self.total = 0
+        self.faults: list[str] = []
+        self._query = query
+        self._limit = limit
+        self._known = KnownDevices(desk.home)
+
+    async def rows(self) -> AsyncIterator[JudgedDevice]:
+        after: str | None = None
+        given = 0
+        while True:
+            wanted = MAX_PAGE if self._limit is None else min(MAX_PAGE, self._limit - given)
+            page = await self.desk.relay.devices(self._query, after, wanted)
+            self.total = page.total
+            for told in page.devices[:wanted]:
+                judged = judge(told, self.desk.trust, self._known)
+                for fault in (judged.record_fault, judged.report_fault):
+                    if fault is not None:
+                        self.faults.append(f"{judged.id}: {fault}")
+                given += 1
+                yield judged
+            if page.next is None or page.next == after or not page.devices or given == self._limit:
+                return
+            after = page.next
+
+    def finish(self) -> None:
+        self._known.save()
+        for fault in self.faults[:10]:
+            say(fault)
+        if len(self.faults) > 10:
+            say(f"and {len(self.faults) - 10} more devices whose documents do not verify")
+
+
+def record_of(judged: JudgedDevice) -> dict[str, Any]:
+    """As --json and --csv print it. *_at: Unix seconds.  ram: bytes."""
+    return {
+        "id": judged.id,
+        "hostname": judged.told.hostname,
+        "state": judged.state,
+        "online": judged.presence.online,
+        "last_seen_at": judged.presence.last_seen_at,
+        "os": judged.told.os,
+        "ram": judged.told.ram,
+        "tags": list(judged.tags),
+        "agent": judged.presence.agent,
+    }
+
+
+async def _print_json(listing: _Listing) -> None:
+    """One array, printed as it arrives: a hundred thousand devices are never in memory at once."""
+    separator = "[\n"
+    async for judged in listing.rows():
+        sys.stdout.write(separator + json.dumps(record_of(judged), ensure_ascii=True))
+        separator = ",\n"
+    sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+async def _print_csv(listing: _Listing) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    async for judged in listing.rows():
+        record = record_of(judged) | {"tags": " ".join(judged.tags)}
+        writer.writerow([_cell(record[column]) for column in COLUMNS])
+
+
+def _cell(value: Any) -> str:
+    """For a spreadsheet, which would run a text that begins like a formula."""
+    text = escape(str(value))
+    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t") else text
+
+
+async def _print_table(listing: _Listing) -> None:
+    now = listing.desk.clock.now()
+    rows = [
+        (
+            judged.id,
+            judged.told.hostname,
+            judged.state,
+            "online" if judged.presence.online else f"{ago(judged.presence.last_seen_at, now)} ago",
+            judged.told.os,
+            size(judged.told.ram) if judged.told.ram else "-",
+            " ".join(judged.tags),
+        )
+        async for judged in listing.rows()
+    ]
+    print_table(("id", "host", "state", "seen", "system", "memory", "tags"), rows)
+    if listing.total > len(rows):
+        say(f"{len(rows)} of {listing.total}: narrow the selector, or say --limit")

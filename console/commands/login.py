@@ -1,0 +1,122 @@
+"""auxilio login RELAY"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from console.authority.store import has_store, open_store
+from console.cli import in_loop
+from console.commands.options import as_json, passphrase_file, passphrases, say
+from console.home import Home
+from console.keys import default_key, find_key
+from console.render import print_json, print_pairs, when
+from console.settings import Settings, adopt_organisation, load_settings, relay_in_use, save_settings
+from console.signed_in import open_desk
+from protocol.errors import ConfigInvalid, Refused
+from protocol.policy import Relay
+from transport.relay_address import parse_address
+
+
+@click.command()
+@click.argument("relay", required=False)
+@click.option("--pin", help="The relay's pin, sha256:...; without one it is trusted by its name, as websites are.")
+@click.option("--organisation", metavar="FINGERPRINT", help="Whom to trust; once, from your admin.")
+@click.option("--key", "key", metavar="FILE", help="Your key: a file, or its fingerprint in ssh-agent.")
+@passphrase_file
+@as_json
+@click.pass_obj
+@in_loop
+async def login(
+    home: Home,
+    relay: str | None,
+    pin: str | None,
+    organisation: str | None,
+    key: str | None,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Log in to a relay, fetch the rules, and take a renewed certificate out of the mailbox.
+
+    RELAY is https://HOST:PORT; later logins know it already.
+
+    \b
+    Example:
+      auxilio login https://relay.example:443 --pin sha256:... --organisation 7hgp... --key ~/.ssh/id_ed25519
+    """
+    settings = _settled(home, load_settings(home), relay, pin, organisation, key)
+    desk = open_desk(home, settings, relay_in_use(settings), passphrases(passphrase_file), say)
+    async with desk.relay.client:
+        await desk.refresh()
+        _ = desk.trust.charter  # a relay without this organisation is said before any key is used
+        token = await desk.log_in()
+    # Only what worked is remembered.
+    save_settings(home, settings)
+    identity = desk.identity
+    warning = desk.trust.expiry_warning(desk.clock.now())
+    if warning:
+        say(warning)
+    if token.scope != "full":
+        raise Refused(
+            "your certificate has expired, and no newer one is in the mailbox",
+            code="expired",
+            hint="Ask an admin to run `auxilio technician renew --expiring`, then log in again.",
+        )
+    facts = {
+        "relay": desk.relay.address.url,
+        "organisation": desk.trust.organisation,
+        "technician": identity.name,
+        "may": sorted(identity.technician.rights),
+        "as": list(identity.technician.principals),
+        "certificate_until": identity.certificate.valid_before,
+        "token_until": token.expires_at,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    print_pairs(
+        [
+            ("logged in", f"{identity.name} at {desk.relay.address.url}"),
+            ("may", " ".join(sorted(identity.technician.rights))),
+            ("certificate", f"until {when(identity.certificate.valid_before)}"),
+        ]
+    )
+
+
+def _settled(
+    home: Home, old: Settings, relay: str | None, pin: str | None, organisation: str | None, key: str | None
+) -> Settings:
+    """The settings that the arguments make of the old ones. Raises ConfigInvalid."""
+    if organisation is None and old.organisation is None and has_store(home):
+        organisation = open_store(home).authority.organisation
+    settings = old
+    if organisation is not None:
+        settings = msgspec.structs.replace(settings, organisation=adopt_organisation(settings, organisation))
+    entry = _relay(home, old, relay, pin)
+    others = tuple(known for known in old.relays if known.url != entry.url)
+    settings = msgspec.structs.replace(settings, relays=(entry, *others))
+    if key is not None:
+        source = find_key(key)
+        named = str(source.path or key)
+        settings = msgspec.structs.replace(settings, key=named)
+    elif settings.key is None:
+        settings = msgspec.structs.replace(settings, key=default_key())
+    return settings
+
+
+def _relay(home: Home, old: Settings, url: str | None, pin: str | None) -> Relay:
+    """The relay meant: named, known from before, or the first of the local authority's policy."""
+    known = list(old.relays)
+    if has_store(home):
+        known += open_store(home).policy.policy.relays
+    if url is None:
+        if pin is not None or not known:
+            raise ConfigInvalid("which relay?", code="no_relay", hint="auxilio login https://HOST:PORT --pin PIN")
+        return known[0]
+    address = parse_address(url, pin)
+    for entry in known:
+        if entry.url == address.url and pin is None:
+            return entry
+    return Relay(url=address.url, pin=address.pin)
