@@ -197,7 +197,6 @@ class Sessions:
             who = login.technician.name
             code, message = "withdrawn", f"ended by {who}"
             self._do(self._rendezvous.withdraw(session, code, message, self._clock.monotonic()), running.key)
-            await self._store.write(lambda c: None)  # what was just decided is on disk when this returns
         return await self.find(login, session)
 
     async def find(self, login: Login, session: SessionId) -> Session:
@@ -209,7 +208,17 @@ class Sessions:
                 await self._visible(login, found.device)
             except NotFound as exc:
                 raise session_not_found() from exc
-        return found
+        return self.fresh(found)
+
+    def fresh(self, session: Session) -> Session:
+        """What was read, with what has happened since and is still being written."""
+        meeting = self._rendezvous.get(session.id)
+        if meeting is None or meeting.key[1] != session.device:
+            return session
+        ended_at = session.ended_at or (int(self._clock.now()) if meeting.is_over else None)
+        return msgspec.structs.replace(
+            session, state=meeting.state, reason=meeting.reason, message=meeting.message, ended_at=ended_at
+        )
 
     # -- what a device says over its link -------------------------------------------------------------------------
 

@@ -23,8 +23,11 @@ from relay.metrics import Metrics
 HANDSHAKE_WITHIN_S = 10.0
 SHUTDOWN_WITHIN_S = 5.0
 
-HEAD_WITHIN_S = 30.0
-"""For a request's head from the connection or the last answer on: slow-loris clients, and idle keep-alive."""
+HEAD_WITHIN_S = 15.0
+"""From the connection to the first request's head: whoever sends a byte a minute is cut off."""
+
+IDLE_S = 75.0
+"""Likewise from one answer to the next request: clients keep connections for 30 s."""
 
 HANDSHAKES_PER_ADDRESS = 64
 BACKLOG = 4_096
@@ -46,6 +49,10 @@ class _Handler(RequestHandler):
     def __init__(self, manager: web.Server, *, gone: Callable[[], None], **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._gone = gone
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # arms the deadline of the first head
+        self._keepalive_timeout = IDLE_S
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._gone()

@@ -44,7 +44,7 @@ async def all_sessions(call: Call) -> Sessions:
         before=before or None,
         limit=call.query_number("limit", 100, least=1, most=MAX_SESSIONS_LISTED),
     )
-    return Sessions(sessions=found)
+    return Sessions(sessions=tuple(call.services.sessions.fresh(session) for session in found))
 
 
 async def end_session(call: Call) -> Session:
