@@ -16,6 +16,7 @@ from asyncssh.kex import get_kex_algs
 from asyncssh.public_key import SSHKeyPair
 
 from agent.session.child_channel import Channel, Surroundings
+from agent.session.child_tunnel import Tunnel
 from agent.session.ipc import HASH_SIZES, Authenticated, Endpoint, Sign, Start, TurnedDown, decode_to_child
 from agent.session.ipc import Signed as SignedMessage
 from protocol.errors import AuxilioError
@@ -146,7 +147,7 @@ async def serve(leg: Leg, start: Start, key: SupervisorKey, server: Server) -> N
     known_kex = {name.decode() for name in get_kex_algs()}
     known_ciphers = {name.decode() for name in get_encryption_algs()}
     await asyncssh.connect_reverse(
-        tunnel=leg,
+        tunnel=Tunnel(leg),
         host="relay",
         port=443,
         server_factory=lambda: server,
