@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -17,11 +16,7 @@ _REF = "#/components/schemas/{name}"
 
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
-    return _document(tuple(routes))
-
-
-@lru_cache(maxsize=1)
-def _document(routes: tuple[Route, ...]) -> dict[str, Any]:
+    routes = tuple(routes)
     types = list(dict.fromkeys([t for r in routes for t in (r.body, r.answer) if _is_struct(t)] + [ErrorBody]))
     schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
     by_type = dict(zip(types, schemas, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from aiohttp import web
 
 from relay.http import authority_routes, blob_routes, device_routes, session_routes
@@ -13,6 +15,11 @@ from relay.uploads import MAX_BLOB_BYTES
 
 
 async def openapi(_call: Call) -> dict[str, object]:
+    return _document()
+
+
+@cache
+def _document() -> dict[str, object]:
     return document(ROUTES)
 
 

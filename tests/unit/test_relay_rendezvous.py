@@ -1,0 +1,339 @@
+"""The rendezvous as a transcript: what happens, and what the relay then does."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from protocol.errors import Refused
+from protocol.ids import DeviceId, OrganisationId, SessionId
+from protocol.leg import Refused as LegRefused
+from protocol.leg import Waiting
+from relay.rendezvous import (
+    ANSWER_WITHIN_S,
+    LONE_S,
+    LOST,
+    MAX_PER_DEVICE,
+    NORMAL,
+    REFUSED,
+    SPLICE_WITHIN_S,
+    TELL_WITHIN_S,
+    TRANSITIONS,
+    WAIT_GRACE_S,
+    WITHDRAWN,
+    Changed,
+    CloseAtDevice,
+    HangUp,
+    Rendezvous,
+    Say,
+    Side,
+    Splice,
+    State,
+)
+
+KEY = (OrganisationId("o"), DeviceId("d"))
+S = SessionId("s")
+NO = LegRefused(code="consent_denied", message="no")
+
+
+def opened(now: float = 0.0) -> Rendezvous:
+    rendezvous = Rendezvous()
+    rendezvous.open(S, KEY, "ana", console_ticket="C", device_ticket="D", now=now)
+    return rendezvous
+
+
+def come(rendezvous: Rendezvous, ticket: str, leg: str, now: float = 1.0):
+    return rendezvous.arrive(S, rendezvous.claim(S, ticket), leg, now)
+
+
+@pytest.mark.parametrize("order", ["CD", "DC"])
+def test_two_legs_are_joined_whoever_comes_first(order: str) -> None:
+    rendezvous = opened()
+    rendezvous.device_accepts(S, 0.5)
+    come(rendezvous, order[0], order[0])
+    assert come(rendezvous, order[1], order[1]) == [Splice("C", "D"), Changed(S, "open")]
+    assert rendezvous.next_deadline() is None
+
+
+def test_the_devices_leg_is_its_yes_where_it_overtakes_the_word_over_the_link() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    assert Splice("c", "d") in come(rendezvous, "D", "d")
+    assert rendezvous.device_accepts(S, 2.0) == []
+
+
+@pytest.mark.parametrize("ticket", ["C", "D"])
+def test_a_ticket_is_used_once(ticket: str) -> None:
+    rendezvous = opened()
+    rendezvous.claim(S, ticket)
+    with pytest.raises(Refused) as exc:
+        rendezvous.claim(S, ticket)
+    assert exc.value.reason == "bad_ticket"
+
+
+@pytest.mark.parametrize(("session", "ticket"), [(S, "x"), (S, ""), (SessionId("t"), "C"), (S, "\udcff")])
+def test_a_wrong_ticket_and_an_unknown_session_are_refused_alike(session: SessionId, ticket: str) -> None:
+    with pytest.raises(Refused) as exc:
+        opened().claim(session, ticket)
+    assert exc.value.message == "this ticket opens no leg of this session"
+
+
+def test_a_console_that_waits_hears_that_the_customer_is_asked() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    assert rendezvous.device_waits(S, 99, 60, 2.0) == [Say("c", Waiting(until_at=99)), Changed(S, "waiting")]
+    assert rendezvous.next_deadline() == 2.0 + 60 + WAIT_GRACE_S
+
+
+def test_a_console_that_comes_later_hears_it_too() -> None:
+    rendezvous = opened()
+    rendezvous.device_waits(S, 99, 60, 2.0)
+    assert come(rendezvous, "C", "c") == [Say("c", Waiting(until_at=99))]
+
+
+def test_a_refusal_reaches_the_console_in_the_devices_words() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    assert rendezvous.device_refuses(S, NO, 2.0) == [
+        Say("c", NO),
+        HangUp("c", REFUSED, "no"),
+        Changed(S, "refused", "consent_denied", "no"),
+    ]
+
+
+def test_a_refusal_waits_for_a_console_whose_leg_is_still_being_dialled() -> None:
+    rendezvous = opened()
+    rendezvous.device_refuses(S, NO, 2.0)
+    assert come(rendezvous, "C", "c", 3.0) == [Say("c", NO), HangUp("c", REFUSED, "no")]
+
+
+def test_an_outcome_is_forgotten_after_a_while() -> None:
+    rendezvous = opened()
+    rendezvous.device_refuses(S, NO, 2.0)
+    rendezvous.tick(2.0 + TELL_WITHIN_S)
+    assert len(rendezvous) == 0
+
+
+def test_a_device_has_no_ticket_any_more_once_it_refused() -> None:
+    rendezvous = opened()
+    rendezvous.device_refuses(S, NO, 2.0)
+    with pytest.raises(Refused):
+        rendezvous.claim(S, "D")
+
+
+def ended(effects) -> str:
+    return next(effect.reason for effect in effects if isinstance(effect, Changed))
+
+
+def test_a_silent_device_ends_it() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    assert rendezvous.tick(ANSWER_WITHIN_S - 0.1) == []
+    effects = rendezvous.tick(ANSWER_WITHIN_S)
+    assert ended(effects) == "device_silent"
+    assert CloseAtDevice(KEY, S, "device_silent") in effects
+
+
+def test_a_customer_who_does_not_answer_ends_it_even_if_the_device_forgets_to_say_so() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    rendezvous.device_waits(S, 99, 60, 0.0)
+    assert ended(rendezvous.tick(60 + WAIT_GRACE_S)) == "consent_timeout"
+
+
+@pytest.mark.parametrize("wait_s", [-1.0, 1e12, float("inf")])
+def test_a_device_cannot_keep_a_console_waiting_without_bound(wait_s: float) -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    rendezvous.device_waits(S, 99, wait_s, 0.0)
+    deadline = rendezvous.next_deadline()
+    assert deadline is not None and deadline <= 600 + WAIT_GRACE_S
+
+
+def test_an_accepted_session_whose_device_never_dials_ends() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    rendezvous.device_accepts(S, 5.0)
+    assert ended(rendezvous.tick(5.0 + SPLICE_WITHIN_S)) == "device_silent"
+
+
+def test_a_lone_device_leg_is_hung_up() -> None:
+    rendezvous = opened()
+    come(rendezvous, "D", "d", 1.0)
+    effects = rendezvous.tick(1.0 + LONE_S)
+    assert HangUp("d", REFUSED, effects[0].reason) in effects
+    assert ended(effects) == "console_left"
+
+
+def test_a_console_that_never_dials_ends_it() -> None:
+    effects = opened().tick(LONE_S)
+    assert ended(effects) == "console_left"
+    assert CloseAtDevice(KEY, S, "console_left") in effects
+
+
+def test_a_console_that_leaves_while_the_customer_is_asked_withdraws_it() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    rendezvous.device_waits(S, 99, 60, 2.0)
+    effects = rendezvous.left(S, "console", "c", clean=True, reason="", now=3.0)
+    assert CloseAtDevice(KEY, S, "console_left") in effects
+
+
+def test_a_clean_close_of_one_side_closes_the_other_and_a_broken_one_says_so() -> None:
+    for clean, code, reason in ((True, NORMAL, "closed"), (False, LOST, "lost")):
+        rendezvous = opened()
+        come(rendezvous, "C", "c")
+        come(rendezvous, "D", "d")
+        effects = rendezvous.left(S, "device", "d", clean=clean, reason="bye" if clean else "", now=9.0)
+        assert isinstance(effects[0], HangUp) and (effects[0].leg, effects[0].code) == ("c", code)
+        assert ended(effects) == reason
+
+
+def test_the_devices_word_on_the_end_is_better_than_ours() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    come(rendezvous, "D", "d")
+    rendezvous.left(S, "device", "d", clean=False, reason="", now=9.0)
+    assert rendezvous.device_ended(S, "expired", "the certificate ended", 9.5) == [
+        Changed(S, "ended", "expired", "the certificate ended")
+    ]
+    assert rendezvous.device_ended(S, "closed", "again", 9.6) == []
+
+
+def test_a_session_that_the_device_ends_drains_before_its_legs_are_cut() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    come(rendezvous, "D", "d")
+    effects = rendezvous.device_ended(S, "revoked", "revoked", 9.0)
+    assert not any(isinstance(effect, HangUp) for effect in effects)
+    late = rendezvous.tick(9.0 + 60)
+    assert {effect.leg for effect in late if isinstance(effect, HangUp)} == {"c", "d"}
+
+
+def test_a_withdrawn_session_is_cut_at_once_on_both_sides() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    come(rendezvous, "D", "d")
+    effects = rendezvous.withdraw(S, "revoked", "ana was revoked", 9.0)
+    assert {(e.leg, e.code) for e in effects if isinstance(e, HangUp)} == {("c", WITHDRAWN), ("d", WITHDRAWN)}
+    assert CloseAtDevice(KEY, S, "revoked") in effects
+
+
+def test_sessions_that_are_joined_outlive_the_devices_link_and_others_do_not() -> None:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    come(rendezvous, "D", "d")
+    assert rendezvous.device_gone(KEY, 9.0) == []
+    waiting = opened()
+    assert ended(waiting.device_gone(KEY, 9.0)) == "device_offline"
+
+
+def test_a_late_word_of_a_session_that_is_over_changes_nothing() -> None:
+    rendezvous = opened()
+    rendezvous.withdraw(S, "withdrawn", "", 1.0)
+    assert rendezvous.device_waits(S, 1, 1, 2.0) == []
+    assert rendezvous.device_accepts(S, 2.0) == []
+    assert rendezvous.device_refuses(S, NO, 2.0) == []
+
+
+def test_one_device_has_a_bounded_number_of_sessions() -> None:
+    rendezvous = Rendezvous()
+    for number in range(MAX_PER_DEVICE):
+        rendezvous.open(SessionId(str(number)), KEY, str(number), console_ticket="C", device_ticket="D", now=0)
+    with pytest.raises(Refused) as exc:
+        rendezvous.open(S, KEY, "ana", console_ticket="C", device_ticket="D", now=0)
+    assert exc.value.reason == "too_many_sessions"
+    other = (KEY[0], DeviceId("e"))
+    rendezvous.open(S, other, "ana", console_ticket="C", device_ticket="D", now=0)
+
+
+def test_a_second_session_of_the_same_id_is_refused() -> None:
+    with pytest.raises(Refused) as exc:
+        opened().open(S, KEY, "ana", console_ticket="C", device_ticket="D", now=0)
+    assert exc.value.reason == "session_known"
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever happens in whatever order: states follow the table, nobody is spliced twice, everything ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.rendezvous = opened()
+        self.state: State = "offered"
+        self.spliced = 0
+        self.legs: dict[Side, str] = {}
+
+    def take(self, effects) -> None:
+        for effect in effects:
+            if isinstance(effect, Changed):
+                assert effect.state == self.state or effect.state in TRANSITIONS[self.state]
+                self.state = effect.state
+            self.spliced += isinstance(effect, Splice)
+
+    @rule(seconds=st.floats(0, 100))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.take(self.rendezvous.tick(self.now))
+
+    @rule(ticket=st.sampled_from("CDX"))
+    def come(self, ticket: str) -> None:
+        try:
+            side = self.rendezvous.claim(S, ticket)
+        except Refused:
+            return
+        self.legs[side] = ticket
+        self.take(self.rendezvous.arrive(S, side, ticket, self.now))
+
+    @precondition(lambda self: self.legs)
+    @rule(data=st.data(), clean=st.booleans())
+    def leave(self, data, clean: bool) -> None:
+        side = data.draw(st.sampled_from(sorted(self.legs)))
+        leg = self.legs.pop(side)
+        self.take(self.rendezvous.left(S, side, leg, clean=clean, reason="", now=self.now))
+
+    @rule()
+    def asked(self) -> None:
+        self.take(self.rendezvous.device_waits(S, 1, 30, self.now))
+
+    @rule()
+    def accepted(self) -> None:
+        self.take(self.rendezvous.device_accepts(S, self.now))
+
+    @rule()
+    def refused(self) -> None:
+        self.take(self.rendezvous.device_refuses(S, NO, self.now))
+
+    @rule()
+    def ended_by_device(self) -> None:
+        self.take(self.rendezvous.device_ended(S, "closed", "", self.now))
+
+    @rule()
+    def gone(self) -> None:
+        self.take(self.rendezvous.device_gone(KEY, self.now))
+
+    @rule()
+    def withdrawn(self) -> None:
+        self.take(self.rendezvous.withdraw(S, "withdrawn", "", self.now))
+
+    @invariant()
+    def joined_once_at_most(self) -> None:
+        assert self.spliced <= 1
+
+    @invariant()
+    def it_has_a_deadline_unless_it_is_open_or_gone(self) -> None:
+        if self.state != "open" and len(self.rendezvous):
+            assert self.rendezvous.next_deadline() is not None
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+
+
+def test_every_state_is_in_the_table_and_two_of_them_are_the_end() -> None:
+    assert set(TRANSITIONS) == set(get_args(State))
+    assert {state for state, after in TRANSITIONS.items() if not after} == {"refused", "ended"}
