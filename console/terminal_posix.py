@@ -76,7 +76,7 @@ def raw(descriptor: int) -> Iterator[None]:
     """Every key goes through, Ctrl-C too; put back on every way out."""
     before = termios.tcgetattr(descriptor)
     try:
-        tty.setraw(descriptor)
+        tty.setraw(descriptor, termios.TCSADRAIN)
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

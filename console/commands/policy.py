@@ -1,4 +1,4 @@
-"""auxilio policy show|edit|publish"""
+"""auxilio policy show|edit|publish|export"""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from console.authority.store import has_store, open_store
 from console.cli import in_loop
 from console.commands.authority import read_relays, unattended_rules
 from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say
-from console.home import Home
+from console.home import Home, write_file
 from console.render import print_heading, print_json, print_pairs, print_table, when
 from console.settings import known_organisation, load_settings
 from console.trust import load_trust, order_text
+from protocol.codec import encode
 from protocol.errors import ConfigInvalid, UsageInvalid
-from protocol.policy import DEFAULT_POLICY_LIFE_S, ConsentRule, HeldPolicy, Policy
+from protocol.policy import DEFAULT_POLICY_LIFE_S, ConsentRule, HeldPolicy, Policy, PolicyBundle
 from protocol.revocation import Revocations
 from protocol.system_clock import SystemClock
 
@@ -182,3 +183,19 @@ async def publish(home: Home) -> None:
     for note in await adopt_from_relays(store):
         say(note)
     await publish_all(store, home, say)
+
+
+@policy.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.pass_obj
+def export(home: Home, file: Path) -> None:
+    """Write charters and policy to FILE, to be carried by hand: `auxilio-agent policy import FILE`.
+
+    \b
+    Example:
+      auxilio policy export policy.bundle
+    """
+    store = open_store(home)
+    bundle = PolicyBundle(charters=tuple(store.charters), policy=store.policy.signed)
+    write_file(file.absolute(), encode(bundle) + b"\n", private_folder=False)
+    say(f"policy {order_text(store.authority.policy_order)} is in {file}")
