@@ -1,0 +1,89 @@
+"""Nothing that came from outside reaches the terminal with its teeth."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from console.render import print_json, print_pairs, print_table
+from console.section_views import print_section
+from protocol.report import (
+    SECTIONS,
+    Battery,
+    Cell,
+    Cpu,
+    Disk,
+    Filesystem,
+    Interface,
+    Memory,
+    Network,
+    Package,
+    Route,
+    Section,
+    Software,
+    Storage,
+    System,
+)
+
+HOSTILE = "x\x1b]0;owned\x07\x1b[2J\u202e\n[red]:smile:[/red]\r\x9b31m"
+
+EVERY = [
+    System(hostname=HOSTILE, os_name=HOSTILE, kernel=HOSTILE, vendor=HOSTILE, virtual=HOSTILE, booted_at=10**18),
+    Cpu(model=HOSTILE, cores=2, threads=4, max_mhz=2800, load_15m=1.5),
+    Memory(total=2**33, available=2**32, swap_total=0),
+    Storage(
+        disks=(Disk(name=HOSTILE, model=HOSTILE, size=-5),),
+        filesystems=(Filesystem(mount=HOSTILE, device=HOSTILE, type=HOSTILE, size=0, available=5),),
+    ),
+    Network(
+        interfaces=(Interface(name=HOSTILE, addresses=(HOSTILE,), mac=HOSTILE),),
+        default_routes=(Route(family=4, gateway=HOSTILE, interface=HOSTILE),),
+        dns_servers=(HOSTILE,),
+        search_domains=(HOSTILE,),
+    ),
+    Software(systems=(HOSTILE,), packages=(Package(name=HOSTILE, version=HOSTILE),)),
+    Battery(present=True, cells=(Cell(name=HOSTILE, model=HOSTILE, state=HOSTILE, percent=50, cycles=3),)),
+    Section(unavailable={HOSTILE: HOSTILE}),
+]
+
+
+def _harmless(text: str) -> bool:
+    return all(character == "\n" or character.isprintable() for character in text)
+
+
+@pytest.mark.parametrize("section", EVERY, ids=lambda section: type(section).__name__)
+def test_hostile_sections_print_harmlessly(section: Section, capsys: pytest.CaptureFixture[str]) -> None:
+    print_section(section)
+    shown = capsys.readouterr().out
+    assert _harmless(shown)
+
+
+def test_every_section_has_a_view() -> None:
+    from console.section_views import VIEWS
+
+    assert set(VIEWS) == set(SECTIONS.values())
+
+
+def test_an_empty_section_of_every_kind_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in SECTIONS.values():
+        print_section(kind())
+    assert "None" not in capsys.readouterr().out
+
+
+def test_markup_of_a_stranger_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("host",), [("[red]a[/red] :smile:",)])
+    assert "[red]a[/red] :smile:" in capsys.readouterr().out
+
+
+def test_pairs_and_json_are_harmless_too(capsys: pytest.CaptureFixture[str]) -> None:
+    print_pairs([("host", HOSTILE)])
+    print_json({"host": HOSTILE})
+    shown = capsys.readouterr().out
+    assert _harmless(shown)
+    assert json.loads(shown.split("\n", 1)[1])["host"] == HOSTILE
+
+
+def test_a_table_in_a_pipe_keeps_ids_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("id", "tags"), [("k3m9x-abcde-fghij-klmno", "tag " * 100)])
+    assert "k3m9x-abcde-fghij-klmno" in capsys.readouterr().out
