@@ -1,0 +1,163 @@
+"""The whole system as its users have it: a relay, an authority and a console home, a device, all by their commands.
+
+    relay process  <--- TLS, loopback --->  agent process (state directory of its own)
+          ^
+          +----- `auxilio` commands with AUXILIO_HOME, and stock ssh with `auxilio ssh-config`'s include
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.support.agent_process import WITHIN_S, AgentProcess, wait_until
+from tests.support.relay_process import ROOT, RelayProcess
+
+RIGHTS = "view,shell,files,forward,run,approve"
+
+
+class World:
+    """Made by `begin`, ended by `end`. device: the id of its one approved device, tagged lab (unattended)."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="auxilio-world-"))
+        self.relay = RelayProcess(self.folder / "relay")
+        self.agent = AgentProcess(self.folder / "agent")
+        self.device = ""
+        self.organisation = ""
+
+    @classmethod
+    def begin(cls, *tags: str) -> World:
+        """tags: of the device; `lab` is unattended."""
+        world = cls()
+        asyncio.run(world._start_relay())
+        world._make_organisation()
+        world._make_device(world.agent, tags or ("lab",))
+        return world
+
+    async def _start_relay(self) -> None:
+        await self.relay.init()
+        await self.relay.start()
+
+    def _make_organisation(self) -> None:
+        begun = self.console_json(
+            "authority", "init", "--relay", self.relay.url, "--pin", self.relay.pin, "--unattended", "tag:lab",
+            "--no-passphrase", "--json",
+        )  # fmt: skip
+        self.organisation = begun["organisation"]
+        asyncio.run(self.relay.add_organisation(self.organisation))
+        self.console("policy", "publish")
+        self.technician("ana")
+        self.console("login", self.relay.url, "--key", str(self.folder / "ana"))
+
+    def _make_device(self, agent: AgentProcess, tags: Sequence[str]) -> None:
+        options = [word for tag in tags for word in ("--tag", tag)]
+        token = self.console_json("join-token", "create", *options, "--json")["join_token"]
+        self.device = agent.join(token)
+        agent.start()
+        agent.wait_linked()
+        self.console("device", "approve", self.device, "--yes")
+        agent.wait_status(lambda s: not s["provisional"], "the device has its record")
+
+    def end(self) -> None:
+        self.agent.stop()
+        asyncio.run(self.relay.stop())
+
+    # -- people -----------------------------------------------------------------------------------------------------
+
+    def technician(
+        self, name: str, *, may: str = RIGHTS, scope: str = "all", account: str = "admin", valid: str = "7d"
+    ) -> Path:
+        """Make a key, have it certified, and return the key's file."""
+        key = self.folder / name
+        if not key.exists():
+            make = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key)]
+            subprocess.run(make, check=True, stdin=subprocess.DEVNULL)
+        self.console(
+            "technician", "add", name, "--key", f"{key}.pub", "--may", may, "--scope", scope, "--as", account,
+            "--valid", valid,
+        )  # fmt: skip
+        return key
+
+    def login(self, name: str) -> World:
+        """A console of another technician's own, logged in: a world that shares everything but the home."""
+        other = World.__new__(World)
+        other.__dict__.update(self.__dict__)
+        other.home_name = f"home-{name}"
+        other.console(
+            "login", self.relay.url, "--pin", self.relay.pin, "--organisation", self.organisation,
+            "--key", str(self.folder / name),
+        )  # fmt: skip
+        return other
+
+    home_name = "home"
+
+    # -- commands ---------------------------------------------------------------------------------------------------
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "AUXILIO_HOME": str(self.folder / self.home_name),
+            "PYTHONPATH": str(ROOT),
+            "LC_ALL": "C.UTF-8",
+            "SSH_AUTH_SOCK": "",
+        }
+
+    @staticmethod
+    def auxilio(*arguments: str) -> list[str]:
+        return [sys.executable, "-m", "console.main", *arguments]
+
+    def run(
+        self, command: Sequence[str], *, stdin: bytes | None = None, within_s: float = 2 * WITHIN_S
+    ) -> subprocess.CompletedProcess[bytes]:
+        given: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+        return subprocess.run(
+            command, capture_output=True, check=False, timeout=within_s, env=self.environment, **given
+        )
+
+    def console(self, *arguments: str, status: int = 0, stdin: bytes | None = None) -> str:
+        """Run `auxilio ...`; return its output, or where another status than 0 is due, its errors."""
+        done = self.run(self.auxilio(*arguments), stdin=stdin)
+        said = done.stderr.decode("utf-8", "replace")
+        assert done.returncode == status, f"auxilio {' '.join(arguments)}: {done.returncode}: {said}"
+        assert "Traceback" not in said
+        return done.stdout.decode("utf-8", "replace") if status == 0 else said
+
+    def console_json(self, *arguments: str) -> Any:
+        return json.loads(self.console(*arguments))
+
+    def ssh_config(self) -> Path:
+        """The include that `auxilio ssh-config` writes, as a file for `ssh -F`."""
+        self.console("ssh-config")
+        return self.folder / self.home_name / "ssh_config"
+
+    def stock_ssh(self, *arguments: str) -> list[str]:
+        """A command line of the real OpenSSH client; it may ask nothing."""
+        return ["ssh", "-F", str(self.ssh_config()), "-o", "BatchMode=yes", *arguments]
+
+    @property
+    def host(self) -> str:
+        return f"{self.device}.auxilio"
+
+    # -- what the device says ---------------------------------------------------------------------------------------
+
+    def wait_journal(self, event: str, count: int = 1) -> list[dict[str, Any]]:
+        """The device's log entries of a kind, once there are `count` of them."""
+        entries: list[dict[str, Any]] = wait_until(
+            lambda: found if len(found := self.agent.journal(event)) >= count else None,
+            f"{count} {event} in the device's log",
+        )
+        return entries
+
+    def session_children(self) -> list[int]:
+        """Processes that the agent started and that still are."""
+        children = Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
