@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import msgspec
 
 from agent.facts.collect import Collected, Facts, collectors
 from agent.facts.software_section import software_version
 from agent.membership import DeviceKeys, Membership
 from agent.release import RELEASE
-from agent.reporting import Collect, Effect, Forget, PutBlobs, ReportMachine, SendReport
+from agent.reporting import CHEAP_S, Collect, Effect, Forget, PutBlobs, ReportMachine, SendReport, StartOver
 from agent.session.journal import Journal
 from agent.spool import Spool
 from agent.state import StateDir
@@ -32,6 +34,26 @@ log = logging.getLogger(__name__)
 
 WATCH_S = 30.0
 """Between two looks at whether packages changed: one stat of one file."""
+
+REFUSALS = frozenset(
+    {
+        "bad_message",
+        "bad_signature",
+        "number_reused",
+        "too_long",
+        "unknown_signer",
+        "wrong_device",
+        "wrong_organisation",
+    }
+)
+"""Reasons of a relay's Goodbye that will be the same when the same report is sent again."""
+
+
+class Abandon(msgspec.Struct, frozen=True):
+    """The relay refuses this report for good, for `reason`."""
+
+    number: int
+    reason: str
 
 
 class _Known(Record, frozen=True, kw_only=True):
@@ -56,7 +78,9 @@ class Reporter:
         now: Callable[[], float],
         send: Callable[[ReportSent], None],
         journal: Journal,
+        look_s: float = CHEAP_S,
     ) -> None:
+        """look_s: between two looks at what is cheap to read, seconds."""
         self._state = state
         self._spool = spool
         self._membership = membership
@@ -71,9 +95,12 @@ class Reporter:
         self._relay_has = 0
         self._relay: tuple[RelayAddress, str] | None = None
         self._wake = asyncio.Event()
-        self._effects: list[Effect] = []
+        self._effects: list[Effect | Abandon] = []
         hashes = {name: ref.sha256 for name, ref in self._known.sections.items()}
-        self._machine = ReportMachine(SECTIONS, hashes, spool.waiting(), clock.monotonic())
+        newest = max(spool.last_number(), self._known.number)
+        self._machine = ReportMachine(
+            SECTIONS, hashes, spool.waiting(), clock.monotonic(), newest=newest, look_s=look_s
+        )
 
     def _load_known(self) -> _Known:
         try:
@@ -94,6 +121,12 @@ class Reporter:
         self._relay = None
         self._machine.link_down()
 
+    def on_goodbye(self, reason: str) -> None:
+        """The relay is about to end the link. Over the report under way, or for reasons of its own?"""
+        number = self._machine.under_way
+        if number is not None and reason in REFUSALS:
+            self._do([Abandon(number, reason)])
+
     def on_ack(self, ack: ReportAck) -> None:
         self._relay_has = max(self._relay_has, ack.number)
         self._do(self._machine.on_ack(ack.number, self._clock.monotonic()))
@@ -103,7 +136,7 @@ class Reporter:
 
     # -- the loop ---------------------------------------------------------------------------------------------------
 
-    def _do(self, effects: list[Effect]) -> None:
+    def _do(self, effects: Sequence[Effect | Abandon]) -> None:
         if effects:
             self._effects += effects
             self._wake.set()
@@ -135,7 +168,7 @@ class Reporter:
             self._software = version
             self._machine.touch("software", self._clock.monotonic())
 
-    async def _carry_out(self, effect: Effect) -> None:
+    async def _carry_out(self, effect: Effect | Abandon) -> None:
         match effect:
             case Collect(names):
                 await self._collect(names)
@@ -145,6 +178,11 @@ class Reporter:
                 await self._put_blobs(number, sha256s)
             case Forget(number):
                 self._spool.acknowledged(number)
+            case StartOver():
+                self._journal.record("report_anew", number=self._known.number)
+                self._known = _Known(number=self._known.number)
+            case Abandon(number, reason):
+                self._abandon(number, reason)
 
     async def _collect(self, names: tuple[str, ...]) -> None:
         collected = await self._facts.collect(names, self._now())
@@ -170,14 +208,21 @@ class Reporter:
         )
         self._machine.dropped(n for n in self._spool.waiting() if n != number)
         self._known = _Known(number=number, sections=sections, software=self._software)
-        self._state.write_as("reports.json", self._known)
+        self._keep_known()
         hashes = {name: ref.sha256 for name, ref in sections.items()}
         self._do(self._machine.on_stored(number, hashes, self._clock.monotonic()))
+
+    def _keep_known(self) -> None:
+        """A cache: without it, everything is reported once more. The report itself is safe in the spool."""
+        try:
+            self._state.write_as("reports.json", self._known)
+        except AuxilioError as exc:
+            log.warning("%s", exc.message)
 
     def _send_report(self, number: int) -> None:
         report = self._spool.report(number)
         if report is None:
-            self._do(self._machine.on_ack(number, self._clock.monotonic()))  # given up for want of room
+            self._abandon(number, "it cannot be read from the spool any more")
         else:
             self._send(ReportSent(report=report.signed))
 
@@ -189,16 +234,15 @@ class Reporter:
             for digest in sha256s:
                 data = self._spool.blob(digest)
                 if data is None:
-                    self._start_over(number)
+                    self._abandon(number, "a section that the relay lacks is not kept here any more")
                     return
                 await put_blob(client, data)
         self._do(self._machine.blobs_put(number, self._clock.monotonic()))
 
-    def _start_over(self, number: int) -> None:
-        """The relay lost a section that it had acknowledged (a restored backup): say everything again."""
-        self._journal.record("report_abandoned", number=number, reason="the relay lost what it had acknowledged")
+    def _abandon(self, number: int, reason: str) -> None:
+        """It can never be delivered. A whole one takes its place, so that no report waits behind it for ever."""
+        self._journal.record("report_abandoned", number=number, reason=reason)
         self._spool.discard(number)
-        self._known = _Known(number=self._known.number)
         self._do(self._machine.abandon(number, self._clock.monotonic()))
 
 

@@ -1,6 +1,7 @@
 """When to look at which section, and which report to send: a pure machine; supervisor and spool do what it says.
 
     collect --> changed? --> stored in the spool --> sent --> missing? put the blobs, send again --> acknowledged
+                                                      +-----> refused for good? --> abandoned; everything is said anew
 
 One report is under way at a time, oldest first, so that "acknowledged up to n" is all that has to be remembered.
 """
@@ -55,19 +56,37 @@ class Forget(msgspec.Struct, frozen=True):
     number: int
 
 
-Effect = Collect | SendReport | PutBlobs | Forget
+class StartOver(msgspec.Struct, frozen=True):
+    """What was reported so far counts for nothing: the next report carries every section."""
+
+
+Effect = Collect | SendReport | PutBlobs | Forget | StartOver
 
 
 class ReportMachine:
-    """known: hash of each section in the newest report made.  waiting: numbers in the spool, any order."""
+    """known: hash of each section in the newest report made.  waiting: numbers in the spool, any order.
+
+    newest: number of the newest report that was ever made here, as far as is remembered.
+    look_s: between two looks at what is cheap to read.
+    """
 
     def __init__(
-        self, sections: Iterable[str], known: Mapping[str, Sha256], waiting: Iterable[int], now: float
+        self,
+        sections: Iterable[str],
+        known: Mapping[str, Sha256],
+        waiting: Iterable[int],
+        now: float,
+        *,
+        newest: int = 0,
+        look_s: float = CHEAP_S,
     ) -> None:
         self._due = dict.fromkeys(sections, now)
         self._known = dict(known)
         self._waiting = deque(sorted(waiting))
+        self._newest = max(newest, *self._waiting, 0)
+        self._look_s = look_s
         self._collecting = False
+        self._outdated = False
         self._linked = False
         self._under_way: int | None = None
         self._missing_rounds = 0
@@ -104,39 +123,65 @@ class ReportMachine:
         """Sections were looked at. Return whether any differs from what was last reported: then make a report."""
         self._collecting = False
         self._on_battery = on_battery
+        if self._outdated:
+            self._outdated = False
+            return False  # everything is to be said anew, and this may be a part of it: it is all due
         factor = BATTERY_FACTOR if on_battery else 1.0
         for name in sections:
-            self._due[name] = now + INTERVALS_S.get(name, CHEAP_S) * factor
+            self._due[name] = now + INTERVALS_S.get(name, self._look_s) * factor
         return any(self._known.get(name) != digest for name, digest in sections.items())
 
     def on_stored(self, number: int, sections: Mapping[str, Sha256], now: float) -> list[Effect]:
         """The spool holds report `number`, which names these sections."""
         self._known.update(sections)
         self._waiting.append(number)
+        self._newest = max(self._newest, number)
         return self._send(now)
 
     def abandon(self, number: int, now: float) -> list[Effect]:
-        """It can never be completed. Every section counts as changed and is due, so that a whole one follows."""
-        self._known.clear()
-        self._due = dict.fromkeys(self._due, now)
+        """It can never be completed, or the relay refuses it for good: a whole one follows in its place."""
         self._waiting = deque(n for n in self._waiting if n != number)
         if self._under_way == number:
             self._under_way = None
-        return self._send(now)
+        return [*self._start_over(now), *self._send(now)]
+
+    def _start_over(self, now: float) -> list[Effect]:
+        """Every section counts as changed and is due."""
+        self._known.clear()
+        self._due = dict.fromkeys(self._due, now)
+        self._outdated = self._collecting
+        return [StartOver()]
 
     def on_not_stored(self, now: float) -> None:
         """The disk is full: look again later, for the same change is still to be told."""
         for name in self._due:
-            self._due[name] = now + CHEAP_S
+            self._due[name] = now + self._look_s
 
     # -- sending ------------------------------------------------------------------------------------------------
 
     def link_up(self, relay_has: int, now: float) -> list[Effect]:
-        """relay_has: the last report that the relay committed, from its Welcome."""
+        """relay_has: the last report that the relay committed, from its Welcome.
+
+        Memory may have been lost on either side: a relay restored from a backup, a spool that was damaged, a device
+        set back to an older state. Numbers tell: the relay must hold our newest report or we must still keep it, and
+        it cannot hold one that we never made. Where that is not so, everything is said anew.
+
+        The report of that very number is sent again if it is still kept: only the answer to it says that the relay
+        committed this one, and not another one of the same number from a life that the device has forgotten.
+        """
         self._linked = True
         self._under_way = None
         self._missing_rounds = 0
-        return self.on_ack(relay_has, now) if relay_has else self._send(now)
+        effects: list[Effect] = []
+        if relay_has > self._newest or (relay_has < self._newest and self._newest not in self._waiting):
+            effects += self._start_over(now)
+            self._newest = max(self._newest, relay_has)
+            relay_has += 1  # a report of that number is another life's
+        if self._waiting and self._waiting[0] < relay_has:
+            effects.append(Forget(relay_has - 1))
+            while self._waiting and self._waiting[0] < relay_has:
+                self._waiting.popleft()
+        return effects + self._send(now)
 
     def link_down(self) -> None:
         self._linked = False
@@ -152,6 +197,11 @@ class ReportMachine:
         if self._under_way is not None and self._under_way <= number:
             self._under_way = None
         return effects + self._send(now)
+
+    @property
+    def under_way(self) -> int | None:
+        """Number of the report that was sent and not answered yet."""
+        return self._under_way
 
     def on_missing(self, number: int, sha256s: tuple[Sha256, ...], now: float) -> list[Effect]:
         if number != self._under_way:

@@ -18,8 +18,8 @@ from pathlib import Path
 import msgspec
 
 from protocol.codec import decode, encode
-from protocol.errors import Unavailable
-from protocol.ids import Sha256
+from protocol.errors import BadMessage, Unavailable
+from protocol.ids import Sha256, sha256
 from protocol.statement import Signed
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -101,7 +101,7 @@ class Spool:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.OperationalError, OSError) as exc:
+        except (sqlite3.DatabaseError, OSError) as exc:
             full = "full" in str(exc) or "space" in str(exc)
             raise Unavailable(
                 f"the spool {self._path.name} cannot be written: {exc}",
@@ -123,10 +123,13 @@ class Spool:
                     self._db.execute("ROLLBACK")
                 raise
 
+    def last_number(self) -> int:
+        """The highest number that was used here; 0: none, or the file was lost."""
+        return self._state("last_number")
+
     def next_number(self, relay_has: int) -> int:
         """The number for the next report: above every one used here and `relay_has`, the relay's last."""
-        used = self._state("last_number")
-        return max(used, relay_has) + 1
+        return max(self.last_number(), relay_has) + 1
 
     def put_report(self, number: int, signed: Signed, sections: Iterable[tuple[str, Sha256, bytes | None]]) -> None:
         """Store a report and the bytes of its sections: (name, sha256, bytes, or None where they are not needed).
@@ -167,13 +170,16 @@ class Spool:
         return total
 
     def report(self, number: int) -> SpooledReport | None:
-        """The report with this number, or None where it is not kept any more."""
+        """The report with this number, or None where it is not kept any more or cannot be read."""
         with self._failures():
             row = self._db.execute("SELECT signed FROM reports WHERE number = ?", (number,)).fetchone()
             if row is None:
                 return None
             uses = self._db.execute("SELECT name, sha256 FROM uses WHERE number = ?", (number,)).fetchall()
-        return SpooledReport(number, decode(row[0], Signed), dict(uses))
+        try:
+            return SpooledReport(number, decode(row[0], Signed), dict(uses))
+        except BadMessage:
+            return None  # a damage that SQLite does not see
 
     def waiting(self) -> tuple[int, ...]:
         """Numbers of the reports that wait, ascending."""
@@ -182,10 +188,12 @@ class Spool:
         return tuple(row[0] for row in rows)
 
     def blob(self, digest: Sha256) -> bytes | None:
-        """The bytes of a section that a waiting report names, or None where they are not kept."""
+        """The bytes of a section that a waiting report names, or None where they are not kept, or not as they were."""
         with self._failures():
             row = self._db.execute("SELECT data FROM blobs WHERE sha256 = ?", (digest,)).fetchone()
-        return None if row is None else bytes(row[0])
+        if row is None or sha256(bytes(row[0])) != digest:
+            return None  # what is damaged would be uploaded under another name, and be missing for ever
+        return bytes(row[0])
 
     def acknowledged(self, number: int) -> None:
         """The relay committed this report. Older ones it has, or they no longer matter: they go too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,13 @@ def test_a_report_that_is_not_stored_changes_nothing(path: Path) -> None:
     with pytest.raises(Exception, match="UNIQUE"):
         spool.put_report(1, SIGNED, [("cpu", sha256(b"other"), b"other")])
     assert spool.waiting() == (1,) and spool.blob(sha256(b"other")) is None
+
+
+def test_what_is_damaged_within_a_sound_database_is_not_handed_out(path: Path) -> None:
+    spool = Spool(path)
+    put(spool, 1)
+    with sqlite3.connect(path) as other:
+        other.execute("UPDATE blobs SET data = 'sectiom'")
+        other.execute("UPDATE reports SET signed = '{'")
+    assert spool.blob(sha256(b"section")) is None
+    assert spool.report(1) is None and spool.waiting() == (1,)

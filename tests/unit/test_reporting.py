@@ -14,6 +14,7 @@ from agent.reporting import (
     PutBlobs,
     ReportMachine,
     SendReport,
+    StartOver,
 )
 from protocol.ids import sha256
 
@@ -63,7 +64,43 @@ def test_reports_go_one_at_a_time_oldest_first_and_are_forgotten_when_acknowledg
 
 def test_what_the_relay_already_has_is_forgotten_when_the_link_comes_up() -> None:
     m = machine(3, 4, 5)
-    assert m.link_up(4, 0.0) == [Forget(4), SendReport(5)]
+    assert m.link_up(4, 0.0) == [Forget(3), SendReport(4)], "is its 4 ours? only the answer to ours tells"
+    assert m.on_ack(4, 1.0) == [Forget(4), SendReport(5)]
+
+
+def test_a_relay_that_lost_our_newest_report_is_told_everything_anew() -> None:
+    """It was restored from a backup: nothing changed on the device, and still it has to be said."""
+    m = ReportMachine(("memory",), {"memory": A}, (), 0.0, newest=7)
+    m.on_tick(0.0)
+    assert not m.on_collected({"memory": A}, 0.0)
+    assert m.link_up(7, 1.0) == [], "it has all there is"
+    assert m.link_up(4, 2.0) == [StartOver()]
+    assert m.on_tick(2.0) == [Collect(("memory",))]
+    assert m.on_collected({"memory": A}, 2.0)
+    assert m.on_stored(8, {"memory": A}, 2.0) == [SendReport(8)]
+
+
+def test_a_relay_that_never_got_our_newest_report_gets_it_as_long_as_it_is_kept() -> None:
+    m = ReportMachine(("memory",), {"memory": A}, (5, 6, 7), 0.0, newest=7)
+    assert m.link_up(4, 0.0) == [SendReport(5)]
+
+
+def test_a_device_that_forgot_its_numbers_starts_over_above_the_relays() -> None:
+    """Its state was lost, or set back to an older copy: what it collected meanwhile has a number of another life."""
+    m = ReportMachine(("memory",), {}, (1, 2), 0.0)
+    assert m.link_up(7, 0.0) == [StartOver(), Forget(7)]
+    assert m.on_tick(0.0) == [Collect(("memory",))]
+    assert m.link_up(7, 1.0) == [], "once is enough"
+
+
+def test_what_is_being_collected_while_everything_has_to_be_said_anew_is_not_mistaken_for_everything() -> None:
+    m = ReportMachine(("memory", "software"), {"memory": A, "software": B}, (), 0.0, newest=3)
+    m.on_tick(0.0)
+    m.on_collected({"memory": A, "software": B}, 0.0)
+    assert m.on_tick(CHEAP_S) == [Collect(("memory",))]
+    assert m.link_up(1, CHEAP_S) == [StartOver()]
+    assert not m.on_collected({"memory": A}, CHEAP_S)
+    assert m.on_tick(CHEAP_S) == [Collect(("memory", "software"))]
 
 
 def test_missing_blobs_are_put_and_the_report_is_sent_again() -> None:
@@ -106,6 +143,6 @@ def test_a_report_that_can_never_be_completed_is_followed_by_a_whole_one() -> No
     m.on_tick(0.0)
     m.on_collected({"memory": A, "software": B}, 0.0)
     m.on_stored(3, {"memory": A, "software": B}, 0.0)
-    assert m.abandon(1, 10.0) == [SendReport(2)]
+    assert m.abandon(1, 10.0) == [StartOver(), SendReport(2)]
     assert m.on_tick(10.0) == [Collect(("memory", "software"))]
     assert m.on_collected({"memory": A, "software": B}, 10.0), "the same sections count as changed"
