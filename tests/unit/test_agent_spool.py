@@ -98,7 +98,7 @@ def test_what_is_damaged_within_a_sound_database_is_not_handed_out(path: Path) -
     spool = Spool(path)
     put(spool, 1)
     with sqlite3.connect(path) as other:
-        other.execute("UPDATE blobs SET data = 'sectiom'")
-        other.execute("UPDATE reports SET signed = '{'")
+        other.execute("UPDATE blobs SET data = ?", (b"sectiom",))
+        other.execute("UPDATE reports SET signed = ?", (b"{",))
     assert spool.blob(sha256(b"section")) is None
     assert spool.report(1) is None and spool.waiting() == (1,)
