@@ -62,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
     sub = add("run", _run, "run the agent until it is stopped", "auxilio-agent run --state ~/agent")
     sub.add_argument("--verbose", action="store_true", help="say more on standard error")
+    sub.add_argument(
+        "--look-every", type=_look, default=300.0, metavar="S", help="look at the device every S seconds (default 300)"
+    )
     sub = add("status", _status, "show how it stands", "auxilio-agent status --json")
     sub.add_argument("--json", action="store_true", help="print it as JSON")
     sub = add("log", _log, "show the log of requests, sessions and commands", "auxilio-agent log -n 20")
@@ -78,6 +81,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("action", choices=["import"])
     sub.add_argument("file", type=Path, help="what `auxilio policy export` wrote; `-` reads standard input")
     return parser
+
+
+def _look(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 86_400:
+        raise argparse.ArgumentTypeError("between 0.1 and 86400 seconds")
+    return value
 
 
 def _count(text: str) -> int:
@@ -161,7 +171,7 @@ def _run(options: argparse.Namespace) -> int:
         format="auxilio-agent: %(message)s",
         stream=sys.stderr,
     )
-    if run_agent(options.state, SystemClock()):
+    if run_agent(options.state, SystemClock(), look_s=options.look_every):
         print(say("left"))
     return EXIT_OK
 

@@ -24,6 +24,7 @@ from agent.link_driver import LinkDriver
 from agent.membership import load_keys, load_membership
 from agent.release import RELEASE
 from agent.reporter import Reporter
+from agent.reporting import CHEAP_S
 from agent.session.desk import SessionDesk
 from agent.session.overview import PendingConsent
 from agent.spool import Spool
@@ -37,6 +38,7 @@ from protocol.keys import public_line
 from protocol.link import (
     VERSIONS,
     Challenge,
+    Goodbye,
     Held,
     Hello,
     PolicyNumber,
@@ -74,8 +76,11 @@ class AlreadyRunning(ConfigInvalid):
 class Agent:
     """One agent over one state directory, from construction to the end of `run`."""
 
-    def __init__(self, state: StateDir, clock: Clock) -> None:
-        """Raises NotJoined, CorruptState, AlreadyRunning, Unavailable."""
+    def __init__(self, state: StateDir, clock: Clock, *, look_s: float = CHEAP_S) -> None:
+        """look_s: between two looks at the device, seconds.
+
+        Raises NotJoined, CorruptState, AlreadyRunning, Unavailable.
+        """
         if platform.lock_file(state.path / "lock") is None:
             raise AlreadyRunning(f"an agent is already running with the state directory {state.path}")
         self.state = state
@@ -107,6 +112,7 @@ class Agent:
             now=self.documents.now,
             send=self.link.send,
             journal=self.journal,
+            look_s=look_s,
         )
         self._announced: asyncio.Queue[Announced] = asyncio.Queue(maxsize=64)
         self._relay: tuple[RelayAddress, str] | None = None
@@ -218,6 +224,8 @@ class Agent:
                 self.reporter.on_ack(message)
             case ReportMissing():
                 self.reporter.on_missing(message)
+            case Goodbye(reason=reason):
+                self.reporter.on_goodbye(reason)
             case Announced():
                 if not self._announced.full():
                     self._announced.put_nowait(message)
@@ -351,12 +359,12 @@ def _own_uid() -> int:
     return os.geteuid() if hasattr(os, "geteuid") else 0
 
 
-def run_agent(path: Path, clock: Clock) -> bool:
+def run_agent(path: Path, clock: Clock, *, look_s: float = CHEAP_S) -> bool:
     """Run the agent whose state is at `path`; return whether it left its organisation. Raises AuxilioError."""
     state = StateDir(path)
 
     async def main() -> bool:
-        agent = Agent(state, clock)
+        agent = Agent(state, clock, look_s=look_s)
         await agent.run()
         return agent.left
 
