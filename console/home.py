@@ -179,13 +179,13 @@ def file_errors(path: Path) -> Iterator[None]:
 
 
 def file_failure(error: OSError, path: Path | str) -> AuxilioError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Unavailable(f"no space left for {path}", code="disk_full", hint="Make room, then repeat the command.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ConfigInvalid(
             f"{path}: {error.strerror}", code="no_access", hint="Whose file is it, and may it be written?"
         )
-    return ConfigInvalid(f"{path}: {error.strerror or error}", code="bad_file")
+    return ConfigInvalid(f"{path}: {error.strerror or error}", code="bad_file", hint="Check the path and its disk.")
 
 
 def _private(path: str, flags: int) -> int:

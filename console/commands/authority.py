@@ -13,7 +13,7 @@ from console.authority.publishing import adopt_from_relays
 from console.authority.rotate import Rotation, Step, rotate
 from console.authority.store import Role, Store, describe_keys, open_store
 from console.cli import in_loop
-from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say
+from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say, usage_errors
 from console.home import Home
 from console.render import print_json, print_pairs, print_table, when
 from console.settings import another_organisation, load_settings, save_settings
@@ -134,7 +134,8 @@ def read_relays(urls: tuple[str, ...], pins: tuple[str, ...]) -> tuple[Relay, ..
 def unattended_rules(selectors: tuple[str, ...]) -> tuple[ConsentRule, ...]:
     rules = []
     for text in selectors:
-        tree = parse(text)
+        with usage_errors():
+            tree = parse(text)
         if not tags_only(tree):
             raise UsageInvalid("--unattended selects by signed tags alone", hint="--unattended tag:server")
         rules.append(ConsentRule(where=to_text(tree), mode="unattended"))

@@ -10,14 +10,14 @@ import click
 from console.authority.change import Change, change_policy
 from console.authority.policies import revoke
 from console.cli import in_loop
-from console.commands.options import assume_yes, confirm, passphrase_file, passphrases, say
+from console.commands.options import assume_yes, confirm, passphrase_file, passphrases, say, usage_errors
 from console.device_records import check_enrolment, next_record, seal_record
 from console.fleet import JudgedDevice, fetch_device, resolve
 from console.home import Home
 from console.render import print_pairs, when
 from console.settings import known_organisation, load_settings
 from console.signed_in import Desk, signed_in
-from protocol.errors import BadMessage, Refused, UsageInvalid
+from protocol.errors import Refused, UsageInvalid
 from protocol.ids import DeviceId, parse_device_id
 from protocol.revocation import Revocations
 from protocol.selector import parse_tag
@@ -60,8 +60,11 @@ async def approve(
     """
     if tags and no_tags:
         raise UsageInvalid("either --tag or --no-tags", hint="auxilio device approve --help")
+    with usage_errors():
+        wanted, old = parse_device_id(device), parse_device_id(continues) if continues else None
+        named = tuple(sorted({parse_tag(tag) for tag in tags}))
     async with signed_in(home, passphrases(passphrase_file), say) as desk:
-        judged = await fetch_device(desk, parse_device_id(device))
+        judged = await fetch_device(desk, wanted)
         if judged.record is not None:
             raise Refused(
                 f"{judged.id} is approved already",
@@ -71,7 +74,7 @@ async def approve(
         enrolment = check_enrolment(judged, desk.trust, desk.clock.now())
         for warning in enrolment.warnings:
             say(warning)
-        chosen = () if no_tags else tuple(sorted({parse_tag(tag) for tag in tags})) or enrolment.tags
+        chosen = () if no_tags else named or enrolment.tags
         print_pairs(
             [
                 ("device", judged.id),
@@ -81,7 +84,6 @@ async def approve(
             ]
         )
         confirm("Is this the id that the device itself shows, and shall it have these tags?", yes)
-        old = parse_device_id(continues) if continues else None
         await _publish(desk, judged, chosen, enrolment.statement.sealing_key, continues=old)
 
 
@@ -118,7 +120,8 @@ def changed_tags(tags: Iterable[str], changes: Iterable[str]) -> tuple[str, ...]
     for change in changes:
         if change[:1] not in ("+", "-"):
             raise UsageInvalid(f"+{change} or -{change}?", hint="auxilio device tag --help")
-        name = parse_tag(change[1:])
+        with usage_errors():
+            name = parse_tag(change[1:])
         if change.startswith("+"):
             new.add(name)
         else:
@@ -150,10 +153,8 @@ async def remove(home: Home, device: str, yes: bool, passphrase_file: Path | Non
     Example:
       auxilio device remove k3m9x-abcde-fghij-klmno
     """
-    try:
+    with usage_errors():
         removed = parse_device_id(device)
-    except BadMessage as exc:
-        raise UsageInvalid("a device is removed by its full id", hint=exc.hint) from exc
     known_organisation(load_settings(home))
     confirm(f"Remove {removed} for good?", yes)
 

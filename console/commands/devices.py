@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from console.cli import in_loop
-from console.commands.options import as_json, passphrases, say
+from console.commands.options import as_json, passphrases, say, usage_errors
 from console.fleet import JudgedDevice, judge
 from console.home import Home
 from console.known_devices import KnownDevices
@@ -48,7 +48,8 @@ async def devices(home: Home, selector: tuple[str, ...], limit: int | None, as_c
     if as_csv and as_json:
         raise UsageInvalid("either --csv or --json", hint="auxilio devices --help")
     text = " ".join(selector)
-    query = to_text(parse(text)) if text.strip() else ""
+    with usage_errors():
+        query = to_text(parse(text)) if text.strip() else ""
     async with signed_in(home, passphrases(None), say) as desk:
         listing = _Listing(desk, query, limit if limit is not None or as_csv or as_json else TABLE_ROWS)
         if as_json:

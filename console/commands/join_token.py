@@ -12,12 +12,13 @@ from console.authority.policies import revoke
 from console.authority.store import Store, open_store
 from console.authority.tokens import DEFAULT_LIFE_S, DEFAULT_USES, make_token
 from console.cli import in_loop
-from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say
+from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say, usage_errors
 from console.home import Home
 from console.render import print_json, print_table, when
 from protocol.errors import UsageInvalid
 from protocol.ids import TokenId
 from protocol.revocation import Revocations
+from protocol.selector import parse_tag
 from protocol.system_clock import SystemClock
 
 
@@ -47,6 +48,8 @@ def create(
     Example:
       auxilio join-token create --tag clinic --tag site=madrid --uses 20 --valid 7d
     """
+    with usage_errors():
+        tags = tuple(parse_tag(tag) for tag in tags)
     store = open_store(home)
     ca = store.signer("enrolment_ca", passphrases(passphrase_file))
     new = make_token(store, ca, tags=tags, uses=uses, life_s=life_s, now=_now())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ import click
 
 from console.durations import parse_duration
 from console.passphrase import VARIABLE, Passphrases
-from protocol.errors import UsageInvalid
+from protocol.errors import BadMessage, UsageInvalid
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +38,15 @@ passphrase_file = click.option(
 )
 
 assume_yes = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """What a parser of the protocol says of a person's own argument is a usage error, not a peer's fault."""
+    try:
+        yield
+    except BadMessage as exc:
+        raise UsageInvalid(exc.message, hint=exc.hint or "The command's --help has an example.") from exc
 
 
 def passphrases(file: Path | None) -> Passphrases:

@@ -19,7 +19,7 @@ from console.authority.ledger import IssuedCertificate, Ledger
 from console.authority.policies import revoke
 from console.authority.store import Store, open_store
 from console.cli import in_loop
-from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say
+from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say, usage_errors
 from console.home import Home, write_file
 from console.keys import read_public
 from console.mailbox import post_or_tell
@@ -75,7 +75,8 @@ async def add(
     Example:
       auxilio technician add ana --key ana.pub --may shell,files --scope 'tag:clinic' --as admin --valid 7d
     """
-    grant = parse_grant(name, may, scope, accounts, life_s)
+    with usage_errors():
+        grant = parse_grant(name, may, scope, accounts, life_s)
     key = read_public(key_file)
     store = open_store(home)
     source = passphrases(passphrase_file)
