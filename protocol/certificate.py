@@ -25,6 +25,11 @@ FOREVER = 2**64 - 1
 MAX_CERTIFICATE_BYTES = 12 * 1024
 MAX_PRINCIPALS = 64
 MAX_OPTIONS = 64
+MAX_OPTION_NAME_BYTES = 128
+MAX_EXTENSION_BYTES = 4096
+"""The text of one extension: the longest selector fits."""
+MAX_SIGNATURE_BYTES = 1024
+"""The CA's; those of the algorithms that are accepted take less than 200 bytes."""
 CERT_SUFFIX = "-cert-v01@openssh.com"
 OPENSSH_SUFFIX = "@openssh.com"
 
@@ -107,7 +112,7 @@ def parse_certificate(blob: bytes) -> Certificate:
         raise BadMessage("a certificate whose CA is itself a certificate", code="nested_ca")
     ca = parse_public_key(ca_blob)
     tbs = blob[: reader.position]
-    signature = reader.string(1024)
+    signature = reader.string(MAX_SIGNATURE_BYTES)
     reader.done()
     return Certificate(
         blob, key, serial, kind, key_id, principals, valid_after, valid_before, critical, extensions, ca, tbs, signature
@@ -129,7 +134,7 @@ def _read_options(data: bytes) -> dict[str, bytes]:
     options: dict[str, bytes] = {}
     last = ""
     while reader.remaining:
-        name, value = reader.text(128), reader.string()
+        name, value = reader.text(MAX_OPTION_NAME_BYTES), reader.string()
         if options and name <= last:
             # PROTOCOL.certkeys demands lexical order and each name once; a reader that took the last of two
             # would disagree with one that took the first.
@@ -141,7 +146,7 @@ def _read_options(data: bytes) -> dict[str, bytes]:
     return options
 
 
-def extension_text(certificate: Certificate, name: str, limit: int = 4096) -> str | None:
+def extension_text(certificate: Certificate, name: str, limit: int = MAX_EXTENSION_BYTES) -> str | None:
     """The text of an extension made by `ssh-keygen -O extension:NAME=TEXT`; None where there is none.
 
     Raises Untrusted (bad_extension).
@@ -199,9 +204,9 @@ def _check_content(certificate: Certificate) -> None:
 
 
 def _check_validity(certificate: Certificate, max_validity_s: int, now: float) -> None:
-    if now < certificate.valid_after:
+    if not now >= certificate.valid_after:  # so written that a time that is no number is refused too
         raise Untrusted("the certificate is not valid yet", code="not_yet_valid", hint="Compare the clocks.")
-    if now >= certificate.valid_before:
+    if not now < certificate.valid_before:
         raise Untrusted(
             "the certificate has expired",
             code="expired",
@@ -234,12 +239,13 @@ def certificate_to_sign(
         raise BadMessage("a certificate needs principals of letters, digits and . _ @ + -", code="bad_principal")
     if not KEY_ID.match(key_id):
         raise BadMessage("a name is of letters, digits and . _ @ + -, at most 64", code="bad_key_id")
+    _check_extensions_to_sign(extensions)
     algorithm = certificate_algorithm(key.algorithm)
     fields = key.blob[len(string(key.algorithm)) :]
     options = b"".join(
         string(name) + string(string(value) if value else b"") for name, value in sorted(extensions.items())
     )
-    return b"".join(
+    tbs = b"".join(
         (
             string(algorithm) + string(entropy) + fields,
             u64(serial) + u32(USER) + string(key_id),
@@ -249,6 +255,19 @@ def certificate_to_sign(
             string(ca.blob),
         )
     )
+    if len(tbs) + 4 + MAX_SIGNATURE_BYTES > MAX_CERTIFICATE_BYTES:
+        raise BadMessage("a certificate that is too long: fewer principals or a shorter scope", code="too_long")
+    return tbs
+
+
+def _check_extensions_to_sign(extensions: Mapping[str, str]) -> None:
+    if len(extensions) > MAX_OPTIONS:
+        raise BadMessage("a certificate with too many extensions", code="too_long")
+    for name, value in extensions.items():
+        if not 0 < len(name.encode("utf-8")) <= MAX_OPTION_NAME_BYTES or "\0" in name + value:
+            raise BadMessage("a certificate's extension that no verifier would read", code="bad_extension")
+        if len(value.encode("utf-8")) > MAX_EXTENSION_BYTES:
+            raise BadMessage(f"the certificate's extension {name[:40]!r} is too long", code="too_long")
 
 
 def assemble_certificate(tbs: bytes, signature: bytes) -> bytes:

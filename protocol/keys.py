@@ -27,8 +27,21 @@ ALGORITHMS = frozenset({ED25519, ECDSA, SK_ED25519, SK_ECDSA})
 
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 MAX_KEY_BYTES = 1024
-MAX_LINE_CHARS = 16 * 1024
-"""A certificate with many principals and extensions, in base64."""
+MAX_LINE_CHARS = 20 * 1024
+"""The longest certificate that is read (12 KiB) in base64, its algorithm's name and a comment."""
+
+_ED25519_PRIME = 2**255 - 19
+_ED25519_WEAK_Y = frozenset(
+    {
+        0,
+        1,
+        _ED25519_PRIME - 1,
+        int.from_bytes(bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"), "little"),
+        int.from_bytes(bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"), "little"),
+    }
+)
+"""y of the eight points of small order: under such a "key" anybody's fixed signature verifies for any bytes at all.
+OpenSSL accepts them, and so does OpenSSH. Source: libsodium's ge25519_has_small_order."""
 
 SK_USER_PRESENT = 0x01
 SK_APPLICATION_PREFIX = "ssh:"
@@ -66,7 +79,7 @@ def line_blob(line: str) -> bytes:
     if len(line) > MAX_LINE_CHARS:
         raise BadMessage("a public key's line is too long", code="too_long")
     words = line.split(None, 2)
-    if len(words) < 2:
+    if len(words) < 2 or len(line.strip().splitlines()) != 1:
         raise BadMessage("not a public key", code="bad_key", hint="It looks like: ssh-ed25519 AAAA... comment")
     try:
         blob = base64.b64decode(words[1].encode("ascii"), validate=True)
@@ -99,8 +112,7 @@ def read_key_fields(reader: Reader, algorithm: str, blob: bytes | None = None) -
         raise BadMessage(f"keys of the kind {algorithm[:60]!r} are not accepted", code="unknown_algorithm")
     if algorithm in (ED25519, SK_ED25519):
         point = reader.string(64)
-        if len(point) != 32:
-            raise BadMessage("an Ed25519 key has 32 bytes", code="bad_key")
+        _check_ed25519(point)
         fields = string(point)
     else:
         curve, point = reader.text(64), reader.string(256)
@@ -117,6 +129,16 @@ def read_key_fields(reader: Reader, algorithm: str, blob: bytes | None = None) -
     return PublicKey(blob or string(algorithm) + fields, algorithm, point, application)
 
 
+def _check_ed25519(point: bytes) -> None:
+    if len(point) != 32:
+        raise BadMessage("an Ed25519 key has 32 bytes", code="bad_key")
+    y = int.from_bytes(point, "little") & (2**255 - 1)  # the highest bit is the sign of x
+    if y >= _ED25519_PRIME:
+        raise BadMessage("an Ed25519 key that is not in its one canonical form", code="bad_key")
+    if y in _ED25519_WEAK_Y:
+        raise BadMessage("an Ed25519 key for which anybody can sign", code="weak_key")
+
+
 def _load_p256(point: bytes) -> ec.EllipticCurvePublicKey:
     if len(point) != 65 or point[0] != 4:
         raise BadMessage("a P-256 key that is no uncompressed point", code="bad_key")
@@ -129,7 +151,9 @@ def _load_p256(point: bytes) -> ec.EllipticCurvePublicKey:
 def verify(key: PublicKey, signature: bytes, data: bytes) -> None:
     """Return if `signature` (an SSH signature blob) is `key`'s over `data`.
 
-    For an `sk-` key also: made with the user present, for the key's own application.
+    For an `sk-` key also: made with the user present, for the key's own application; a certificate's
+    no-touch-required changes nothing.  An ECDSA signature (r, s) has a valid twin (r, n - s), which OpenSSH makes as
+    often: what must be told apart is named by its payload, never by its signature.
     Raises Untrusted (bad_signature, wrong_algorithm, no_user_presence) or BadMessage for its shape.
     """
     reader = Reader(signature)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
+
 from protocol.codec import Record
 from protocol.ids import DeviceId, TokenId
 
@@ -9,10 +13,14 @@ MAX_REVOCATIONS = 20_000
 """Entries of a kind: a policy with all of them stays below MAX_DOCUMENT_BYTES."""
 
 
+Fingerprint = Annotated[str, msgspec.Meta(pattern=r"^SHA256:[A-Za-z0-9+/]{43}\Z")]
+"""As keys.fingerprint writes it. Any other text would match no key: a revocation that revokes nothing, silently."""
+
+
 class RevokedSerial(Record, frozen=True, kw_only=True):
     """A certificate, by its serial and the fingerprint of the CA that issued it. since: see Revocations."""
 
-    ca: str
+    ca: Fingerprint
     serial: int
     since: int | None = None
 
@@ -20,7 +28,7 @@ class RevokedSerial(Record, frozen=True, kw_only=True):
 class RevokedKey(Record, frozen=True, kw_only=True):
     """A key by its fingerprint, "SHA256:...", in whichever certificate it appears."""
 
-    key: str
+    key: Fingerprint
     since: int | None = None
 
 

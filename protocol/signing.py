@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from protocol.certificate import assemble_certificate, certificate_to_sign
 from protocol.errors import ConfigInvalid
-from protocol.keys import ECDSA, ED25519, PublicKey, line_blob, parse_public_key
+from protocol.keys import ECDSA, ED25519, PublicKey, line_blob, parse_public_key, verify
 from protocol.sshsig import assemble_sshsig, signed_data
 from protocol.sshwire import mpint, string
+
+_KEY_HINT = "`ssh-keygen -t ed25519` makes one that fits; keys on security keys are used through ssh-agent."
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
@@ -72,24 +75,39 @@ def public_blob(key: PrivateKey) -> bytes:
 
 
 def load_private_key(pem: bytes, passphrase: bytes | None = None) -> PrivateKey:
-    """The key in an OpenSSH PEM file. Raises ConfigInvalid with code passphrase_needed, bad_passphrase, bad_key."""
+    """The key in an OpenSSH PEM file. A passphrase that the file does not need is ignored.
+
+    Raises ConfigInvalid with code passphrase_needed, bad_passphrase, bad_key.
+    """
     try:
-        key = serialization.load_ssh_private_key(pem, password=passphrase)
-    except TypeError as exc:  # how cryptography says that the key is encrypted
-        raise ConfigInvalid(
-            "the private key is protected by a passphrase", code="passphrase_needed", hint="Give the passphrase."
-        ) from exc
+        key = _load_openssh(pem, passphrase)
     except ValueError as exc:
-        if passphrase is not None:
-            raise ConfigInvalid("the passphrase is wrong, or the key is damaged", code="bad_passphrase") from exc
-        raise ConfigInvalid("not an OpenSSH private key", code="bad_key") from exc
-    except Exception as exc:  # UnsupportedAlgorithm and its kin
-        raise ConfigInvalid("a private key of a kind that is not accepted", code="bad_key") from exc
+        if passphrase:
+            raise ConfigInvalid(
+                "the passphrase is wrong, or the key is damaged",
+                code="bad_passphrase",
+                hint="Try again; `ssh-keygen -y -f FILE` asks for it too.",
+            ) from exc
+        raise ConfigInvalid("not an OpenSSH private key", code="bad_key", hint=_KEY_HINT) from exc
+    except UnsupportedAlgorithm as exc:  # also what an `sk-` key's file is: it holds a handle, no key
+        raise ConfigInvalid("a private key of a kind that is not accepted", code="bad_key", hint=_KEY_HINT) from exc
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         return key
-    raise ConfigInvalid("a private key is Ed25519 or ECDSA P-256", code="bad_key")
+    raise ConfigInvalid("a private key is Ed25519 or ECDSA P-256", code="bad_key", hint=_KEY_HINT)
+
+
+def _load_openssh(pem: bytes, passphrase: bytes | None) -> serialization.SSHPrivateKeyTypes:
+    """cryptography raises TypeError where a passphrase is missing, and also where one is given without need."""
+    try:
+        return serialization.load_ssh_private_key(pem, password=passphrase or None)
+    except TypeError as exc:
+        if not passphrase:
+            raise ConfigInvalid(
+                "the private key is protected by a passphrase", code="passphrase_needed", hint="Give the passphrase."
+            ) from exc
+    return serialization.load_ssh_private_key(pem, password=None)
 
 
 def private_key_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
@@ -112,10 +130,14 @@ def issue_certificate(
     valid_before: int,
     extensions: Mapping[str, str],
 ) -> bytes:
-    """Return a user certificate for `key`, signed by `ca`. Arguments as certificate_to_sign; raises BadMessage."""
+    """Return a user certificate for `key`, signed by `ca`. Arguments as certificate_to_sign, which raises BadMessage.
+
+    What the CA answered is verified: an ssh-agent may hold another key than its list says. Raises Untrusted then.
+    """
+    issuer = parse_public_key(ca.public)
     tbs = certificate_to_sign(
         key,
-        parse_public_key(ca.public),
+        issuer,
         entropy=entropy,
         serial=serial,
         key_id=key_id,
@@ -124,4 +146,6 @@ def issue_certificate(
         valid_before=valid_before,
         extensions=extensions,
     )
-    return assemble_certificate(tbs, ca.sign_raw(tbs))
+    signature = ca.sign_raw(tbs)
+    verify(issuer, signature, tbs)
+    return assemble_certificate(tbs, signature)

@@ -43,14 +43,17 @@ class Reader:
         return self.take(length)
 
     def text(self, limit: int = 1024) -> str:
-        """A string that must be UTF-8."""
+        """A string that must be UTF-8 without NUL, at which OpenSSH's C strings would end and ours would not."""
+        raw = self.string(limit)
+        if 0 in raw:
+            raise BadMessage("a text with a NUL in it", code="bad_text")
         try:
-            return self.string(limit).decode("utf-8")
+            return raw.decode("utf-8")
         except UnicodeDecodeError as exc:
             raise BadMessage("a text that is not UTF-8", code="bad_text") from exc
 
     def positive_mpint(self, limit: int = 64) -> int:
-        """A positive multiple precision integer in its one minimal form. limit: bytes."""
+        """A positive multiple precision integer in its one minimal form (RFC 4251 section 5). limit: bytes."""
         raw = self.string(limit)
         if not raw or raw[0] & 0x80 or (raw[0] == 0 and (len(raw) == 1 or not raw[1] & 0x80)):
             raise BadMessage("an integer that is not positive and minimal", code="bad_integer")

@@ -124,6 +124,9 @@ def open_by_certificate(
 ) -> OpenedByCertificate:
     """Return what a certified key signed in `namespace`, its certificate being good under `rules` at `now`.
 
+    A signature covers the payload, not the certificate beside it: whoever passes a statement on may put another
+    certificate of the same key there, and it counts if it is good. So a technician's rights are narrowed by revoking
+    the wider certificate's serial, not by issuing a narrower one.
     long_lived: as in check_certificate.  Raises Untrusted (wrong_namespace, certificate_due, and those of
     check_certificate and keys.verify) or BadMessage.
     """
