@@ -15,7 +15,7 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -124,14 +124,24 @@ class Terminal:
         return found
 
     def end(self) -> int:
-        status = self.process.wait(WITHIN_S)
+        return self.process.wait(WITHIN_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         os.close(self.master)
-        return status
+        self.process.kill()
+        self.process.wait(WITHIN_S)
 
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_a_terminal_is_one_resizes_and_hears_ctrl_c(world: World, name: str) -> None:
-    terminal = Terminal(world, client(world, name), columns=91, rows=31)
+    with Terminal(world, client(world, name), columns=91, rows=31) as terminal:
+        _use(terminal)
+
+
+def _use(terminal: Terminal) -> None:
     terminal.type("PS1=; echo \"<$TERM> $(stty size)\"; echo rea''dy\n")
     terminal.expect(r"<xterm-256color> 31 91\r\n")
     terminal.expect(r"ready\r\n")
@@ -141,9 +151,11 @@ def test_a_terminal_is_one_resizes_and_hears_ctrl_c(world: World, name: str) -> 
     os.killpg(terminal.process.pid, signal.SIGWINCH)
     terminal.type("\n")
     terminal.expect(r"now 45 123\r\n")
-    terminal.type("sleep 1000; echo int''errupted $?\n")
+    terminal.type("sleep 1000\n")
     wait_until(lambda: _running("sleep 1000"), "the sleep is running on the device")
     terminal.type("\x03")
+    terminal.expect(r"\^C")
+    terminal.type("echo int''errupted $?\n")
     terminal.expect(r"interrupted 130\r\n")
     terminal.type("exit 5\n")
     assert terminal.end() == 5
@@ -163,7 +175,7 @@ def _running(command: str) -> bool:
 def test_killing_the_client_ends_what_it_started(world: World, name: str) -> None:
     mark = f"sleep 98765{CLIENTS.index(name)}"
     process = subprocess.Popen(
-        client(world, name, "-tt" if False else mark),
+        client(world, name, mark),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
