@@ -30,6 +30,10 @@ FALLBACK_LANG = "C.UTF-8"
 HANGUP_GRACE_S = 2.0
 """From SIGHUP to SIGKILL: an editor saves its swap file, a shell its history. A revoked session ends within 5 s."""
 
+KILLED_WITHIN_S = 1.0
+KILL_POLL_S = 0.02
+"""Whoever is stuck in the kernel (a dead network file system) is left to it after a second: it runs nothing more."""
+
 SIGNALS = frozenset(
     {"ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "SEGV", "TERM", "USR1", "USR2"}
 )
@@ -163,9 +167,16 @@ class PosixProcess:
                 await asyncio.wait_for(self.wait(), HANGUP_GRACE_S)
             _kill_group(self.pid, signal.SIGKILL)
             if everything:
-                for pid in members_of_session(self.pid):
-                    _kill(pid, signal.SIGKILL)
-            await self.wait()
+                await _kill_session(self.pid)
+            try:
+                await asyncio.wait_for(self.wait(), KILLED_WITHIN_S)
+            except TimeoutError:
+                assert self._waiting is not None
+                self._waiting.add_done_callback(lambda _: self._reap())
+                return
+        self._reap()
+
+    def _reap(self) -> None:
         self._reaped = True
         self._process.wait()
 
@@ -206,6 +217,17 @@ def _kill_group(group: int, number: int) -> bool:
     except OSError:
         return False
     return True
+
+
+async def _kill_session(session: int) -> None:
+    """Kill what is in `session`, and what it forks meanwhile, and see it dead. Its leader is still a zombie."""
+    for _ in range(int(KILLED_WITHIN_S / KILL_POLL_S)):
+        members = members_of_session(session)
+        if not members:
+            return
+        for pid in members:
+            _kill(pid, signal.SIGKILL)
+        await asyncio.sleep(KILL_POLL_S)
 
 
 def members_of_session(session: int) -> list[int]:

@@ -61,6 +61,7 @@ JOINED_WITHIN_S = 100.0
 
 AUTHENTICATED_WITHIN_S = 90.0
 MAX_ERROR_CHARS = 4000
+EXIT_NOTED_WITHIN_S = 0.5
 GOODBYE_S = 3.0
 """For a child to pass our last message on and to leave, before it is killed. A revocation takes effect within 5 s."""
 
@@ -345,7 +346,9 @@ class SessionBroker:
 
     async def _end(self, task: Task, *, everything: bool) -> None:
         await task.process.end(everything=everything)
-        await task.waiter
+        # A process that is stuck in the kernel may not have ended; it is not waited for.
+        await asyncio.wait((task.waiter,), timeout=EXIT_NOTED_WITHIN_S)
+        task.waiter.cancel()
 
     # -- the end --------------------------------------------------------------------------------------------------
 

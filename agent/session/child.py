@@ -49,6 +49,9 @@ EXIT_FAILED = 1
 LATE_IMPORTS = ("concurrent.futures.thread", "encodings.idna")
 """Modules that others import when they first need them, and that could not be read any more by then."""
 
+READ_IT_S = 0.2
+"""Between our last line and the disconnect: OpenSSH's client drops what it has not printed when it is disconnected."""
+
 GOODBYE_S = 2.5
 """For the last line to reach the technician; a bit more than a leg takes to flush after an abort."""
 
@@ -200,12 +203,16 @@ class Session:
         return Leaving(reason="closed", message="the technician closed the session")
 
     async def _say_goodbye(self) -> None:
+        if self._leg is None:
+            return
         finish = self._finished.result() if self._finished.done() else None
         if finish is not None and self._server is not None and self._server.connection is not None:
             text = f"the session was ended: {finish.message}"
             self._server.say_to_all(f"\r\nauxilio: {text}")
+            await asyncio.sleep(READ_IT_S)
+            # This closes the leg as well, behind the last words.
             self._server.connection.disconnect(self._child_server.SESSION_OVER, text)
-        if self._leg is not None:
+        else:
             self._leg.close()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._leg.wait_closed(), GOODBYE_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._leg.wait_closed(), GOODBYE_S)

@@ -17,6 +17,7 @@ from tests.support.session_world import Client, SessionWorld, Technician, run, u
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_ROOT = os.geteuid() == 0
+# What a child's /proc holds, only root may read; and that its own account may not is a test below.
 only_root = pytest.mark.skipif(not AS_ROOT, reason="needs root: it is about giving up root's privileges")
 
 
@@ -71,6 +72,7 @@ async def test_each_session_has_a_uid_of_its_own() -> None:
         assert len(uids) == 2
 
 
+@only_root
 async def test_the_child_holds_no_descriptor_but_its_own() -> None:
     async with SessionWorld() as world, world.client() as client:
         secret = (world.folder / "secret").open("w")  # it must be open while the child lives
@@ -81,6 +83,7 @@ async def test_the_child_holds_no_descriptor_but_its_own() -> None:
         secret.close()
 
 
+@only_root
 async def test_the_environment_of_the_child_tells_nothing_of_the_agent_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUXILIO_TEST_SECRET", "hidden")
     async with SessionWorld() as world, world.client() as client:
