@@ -20,10 +20,6 @@ from protocol.login import NONCE_BYTES
 LOGIN_NONCE_LIFE_S = 180
 """From asking to answering: a passphrase and a touch of a hardware key lie in between."""
 
-LEASE_S = 60.0
-"""A device's nonce that was handed out and not used may be handed out again after this: a console that asked and went
-away must not dry the pool up. The device itself lets each be used once."""
-
 MAX_POOL = 64
 MAX_NONCE_LIFE_S = 3600
 _HALF = 16
@@ -64,11 +60,15 @@ class LoginNonces:
 
 class _Held(msgspec.Struct):
     until: float
-    leased_until: float = 0.0
+    lent_at: float | None = None
 
 
 class NoncePool:
-    """The session nonces of one device's link. `now` is monotonic."""
+    """The session nonces of one device's link. `now` is monotonic.
+
+    One that was handed out stays here until a request uses it, so that consoles which ask and go away do not dry the
+    pool up: when all are out, the one that has been out longest is handed out again. The first to use it has it.
+    """
 
     def __init__(self) -> None:
         self._held: OrderedDict[str, _Held] = OrderedDict()
@@ -84,13 +84,13 @@ class NoncePool:
             self._held.popitem(last=False)
 
     def take(self, now: float) -> str | None:
-        """One that is not out with anybody; it stays in the pool until a request uses it. None: dry."""
+        """None: there is none."""
         self._held = OrderedDict((nonce, held) for nonce, held in self._held.items() if held.until > now)
-        for nonce, held in self._held.items():
-            if held.leased_until <= now:
-                held.leased_until = now + LEASE_S
-                return nonce
-        return None
+        if not self._held:
+            return None
+        nonce, held = min(self._held.items(), key=lambda item: -1.0 if item[1].lent_at is None else item[1].lent_at)
+        held.lent_at = max(now, 0.0)
+        return nonce
 
     def use(self, nonce: str, now: float) -> bool:
         """Whether `nonce` was one of the device's; from now on it is not."""

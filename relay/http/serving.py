@@ -30,6 +30,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 FAILED_COST = 5.0
 """A token, ticket or signature that was not good costs an address as much as this many requests."""
 
+CLIENT_LEFT = 499
+"""What proxies count it as; nobody is there to read it."""
+
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -49,8 +52,10 @@ def handler(route: Route, services: Services) -> Handler:
             answer = await _answer(request, route, services)
         except AuxilioError as exc:
             answer = error_answer(exc)
-        except (ConnectionError, asyncio.CancelledError):
+        except asyncio.CancelledError:
             raise
+        except (ConnectionError, TimeoutError):
+            answer = _left(request)
         except Exception as exc:
             logs.bug("request_failed", exc, method=request.method, path=route.path)
             answer = bug_answer()
@@ -155,6 +160,13 @@ def error_answer(error: AuxilioError) -> web.Response:
     if isinstance(error, Unauthorized):
         answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
+
+
+def _left(request: web.Request) -> web.Response:
+    """The client is gone, or takes nothing, in the middle of an answer: cut, so that no half of one looks whole."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=CLIENT_LEFT)
 
 
 def bug_answer() -> web.Response:
