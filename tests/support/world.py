@@ -1,8 +1,8 @@
 """The whole system as its users have it: a relay, an authority and a console home, a device, all by their commands.
 
-    relay process  <--- TLS, loopback --->  agent process (state directory of its own)
-          ^
-          +----- `auxilio` commands with AUXILIO_HOME, and stock ssh with `auxilio ssh-config`'s include
+relay process  <--- TLS, loopback --->  agent process (state directory of its own)
+      ^
+      +----- `auxilio` commands with AUXILIO_HOME, and stock ssh with `auxilio ssh-config`'s include
 """
 
 from __future__ import annotations
