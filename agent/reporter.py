@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from agent.facts.collect import Collected, Facts, collectors
-from agent.facts.software_section import software_version
+from agent.facts.sources.packages import software_version
 from agent.membership import DeviceKeys, Membership
 from agent.release import RELEASE
 from agent.reporting import CHEAP_S, Collect, Effect, Forget, PutBlobs, ReportMachine, SendReport, StartOver

@@ -1,8 +1,6 @@
-"""Runs the sections aside, each with a deadline, and measures what they cost.
+"""Collects sections aside, each with a deadline, settles what moves all the time, and measures what they cost.
 
-A section is collected in a thread of its own, because what it asks may hang (a dead network mount, a sick disk).
-One that misses its deadline is reported as not available and its thread left behind; it is not asked again until
-that thread ends, so hung threads do not pile up.
+A section's sources have deadlines of their own (source.py); the section's is the last resort, and bounds their sum.
 """
 
 from __future__ import annotations
@@ -13,19 +11,21 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from agent.facts.machine_sections import battery_section, cpu_section, memory_section, system_section
-from agent.facts.network_section import network_section
-from agent.facts.software_section import software_section
-from agent.facts.storage_section import storage_section
+from agent.facts.sections import Collector, collectors
+from agent.facts.source import Asked, Hung, reason_of
+from agent.facts.steady import settle
 from protocol.codec import encode
 from protocol.ids import Sha256, sha256
-from protocol.report import SECTIONS, SectionRef
+from protocol.report import MAX_SECTION_BYTES, SECTIONS, Section, SectionRef
 from protocol.system_clock import Clock
 
-DEADLINE_S = 30.0
-"""A cold dpkg status on a slow disk takes seconds; what takes longer than this hangs."""
+__all__ = ["Collected", "Facts", "collectors"]
 
-Collector = Callable[[], object]
+DEADLINE_S = 30.0
+"""Of a section: a cold dpkg status on a slow disk takes seconds, and several mounts may hang for three each."""
+
+GRACE_S = 5.0
+"""Beyond it, for the section itself to put together what was answered."""
 
 
 class Collected(msgspec.Struct, frozen=True):
@@ -40,88 +40,99 @@ class Collected(msgspec.Struct, frozen=True):
         return self.ref.sha256
 
 
-def collectors(release: str) -> dict[str, Collector]:
-    """How each section of this release is collected, by name."""
-    return {
-        "system": lambda: system_section(release),
-        "cpu": cpu_section,
-        "memory": memory_section,
-        "storage": storage_section,
-        "network": network_section,
-        "software": software_section,
-        "battery": battery_section,
-    }
-
-
 class _Run(threading.Thread):
-    """One collection. CPU time is the thread's own, so that sections do not pay for each other."""
+    """One collection of one section."""
 
-    def __init__(self, name: str, collector: Collector, clock: Clock, done: Callable[[], None]) -> None:
+    def __init__(self, name: str, collector: Collector, asked: Asked, clock: Clock, done: Callable[[], None]) -> None:
         super().__init__(name=f"section-{name}", daemon=True)
-        self.collector, self.clock, self.done = collector, clock, done
-        self.result: object | None = None
+        self._collector, self._asked, self._clock, self._done = collector, asked, clock, done
+        self.result: Section | None = None
         self.failure = ""
-        self.cpu_ms = 0
-        self.wall_ms = 0
+        self.cpu_s = 0.0
+        self.wall_s = 0.0
 
     def run(self) -> None:
         from time import thread_time
 
-        started, cpu = self.clock.monotonic(), thread_time()
+        started = self._clock.monotonic()
         try:
-            self.result = self.collector()
+            self.result = self._collector(self._asked)
         except Exception as exc:  # a section that fails is a section that says so
-            self.failure = f"{type(exc).__name__}: {exc}"[:200]
-        self.cpu_ms = round((thread_time() - cpu) * 1000)
-        self.wall_ms = round((self.clock.monotonic() - started) * 1000)
-        self.done()
+            self.failure = reason_of(exc)
+        self.cpu_s = thread_time() + self._asked.cpu_s
+        self.wall_s = self._clock.monotonic() - started
+        self._done()
 
 
 class Facts:
     """Collects sections by name. One at a time, so that a slow machine is not made slower."""
 
-    def __init__(self, sections: Mapping[str, Collector], clock: Clock, *, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        sections: Mapping[str, Collector],
+        clock: Clock,
+        *,
+        deadline_s: float = DEADLINE_S,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        """deadline_s: of each section's sources together.  grace_s: beyond it, for the section itself."""
         self._sections = sections
         self._clock = clock
         self._deadline_s = deadline_s
-        self._hung: dict[str, _Run] = {}
+        self._grace_s = grace_s
+        self._hung = Hung()
+        self._runs: dict[str, _Run] = {}
+        self._settled: dict[str, Section] = {}
 
     async def collect(self, names: Iterable[str], now: float) -> list[Collected]:
-        """now: Unix seconds, the time that the sections will bear. Never raises for what a source does."""
+        """now: Unix seconds, the time that the sections will bear. Never raises for what a source does or says."""
         return [await self._one(name, now) for name in names if name in self._sections]
 
     async def _one(self, name: str, now: float) -> Collected:
-        hung = self._hung.get(name)
-        if hung is not None and hung.is_alive():
+        earlier = self._runs.get(name)
+        if earlier is not None and earlier.is_alive():
             return self._failed(name, now, "still waiting for an earlier collection")
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()
-        run = _Run(name, self._sections[name], self._clock, lambda: _tell(loop, finished))
+        asked = Asked(self._hung, self._clock, self._clock.monotonic() + self._deadline_s)
+        run = _Run(name, self._sections[name], asked, self._clock, lambda: _tell(loop, finished))
         run.start()
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with asyncio.timeout(self._deadline_s + self._grace_s):
                 await finished.wait()
         except TimeoutError:
-            self._hung[name] = run
-            return self._failed(name, now, f"did not answer within {self._deadline_s:g} s")
-        self._hung.pop(name, None)
+            self._runs[name] = run
+            return self._failed(name, now, "it did not come to an end")
+        self._runs.pop(name, None)
         if run.result is None:
-            return self._failed(name, now, run.failure or "no answer", run)
-        return self._finished(name, encode(run.result), now, run)
+            return self._failed(name, now, run.failure or "it found nothing", run)
+        return self._settle(name, run.result, now, run)
+
+    def _settle(self, name: str, section: Section, now: float, run: _Run) -> Collected:
+        settled = settle(self._settled.get(name), section)
+        try:
+            data = encode(settled)
+        except (UnicodeError, OverflowError) as exc:
+            return self._failed(name, now, f"a value cannot be sent: {exc}", run)
+        if len(data) > MAX_SECTION_BYTES:
+            return self._failed(name, now, f"it has {len(data)} bytes, where {MAX_SECTION_BYTES} are the most", run)
+        self._settled[name] = settled
+        return _collected(name, data, now, run)
 
     def _failed(self, name: str, now: float, reason: str, run: _Run | None = None) -> Collected:
-        return self._finished(name, encode(SECTIONS[name](unavailable={name: reason})), now, run)
+        section = SECTIONS.get(name, Section)(unavailable={name: reason})
+        return _collected(name, encode(section), now, run)
 
-    @staticmethod
-    def _finished(name: str, data: bytes, now: float, run: _Run | None) -> Collected:
-        ref = SectionRef(
-            sha256=sha256(data),
-            size=len(data),
-            collected_at=int(now),
-            cpu_ms=run.cpu_ms if run else 0,
-            wall_ms=run.wall_ms if run else 0,
-        )
-        return Collected(name, data, ref)
+
+def _collected(name: str, data: bytes, now: float, run: _Run | None) -> Collected:
+    ref = SectionRef(
+        sha256=sha256(data),
+        size=len(data),
+        collected_at=int(now),
+        cpu_ms=round(run.cpu_s * 1000) if run else 0,
+        wall_ms=round(run.wall_s * 1000) if run else 0,
+    )
+    return Collected(name, data, ref)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, finished: asyncio.Event) -> None:

@@ -1,54 +1,159 @@
-"""Asking one source: its answer, or "not available" with the reason; never an exception that stops the report."""
+"""Asking one source: its answer, or "not available" with the reason; never an exception, never a wait without end.
+
+Each question runs in a thread of its own, because what it asks may hang (a dead mount, a sick disk, a stuck driver),
+and a thread that hangs in the kernel cannot be stopped. It is left behind, and its source is not asked again until it
+has come back: hung threads do not pile up.
+"""
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
-from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
+
+import msgspec
+
+from protocol.system_clock import Clock
 
 T = TypeVar("T")
 D = TypeVar("D")
 
+DEADLINE_S = 5.0
+"""For a file of /proc or /sys, which takes microseconds, on a machine that is swapping itself to death."""
+
 MAX_REASON_CHARS = 200
-MAX_FILE_BYTES = 1024 * 1024
-"""Of a file under /proc, /sys or /etc that is read whole."""
+
+LINUX = frozenset({"linux"})
+EVERYWHERE: frozenset[str] = frozenset()
 
 
 class Missing(Exception):
     """The source has no answer, for a reason that a technician can use."""
 
 
-class Asked:
-    """Collects the reasons of a section's silent sources."""
+class Source(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """One thing that can be asked. name: under which `unavailable` gives the reason, and by which it is told apart.
+
+    ask: the question; may block and may raise anything.  platforms: of sys.platform, empty for all.
+    deadline_s: how long the section waits for it.
+    """
+
+    name: str
+    ask: Callable[[], T]
+    platforms: frozenset[str] = EVERYWHERE
+    deadline_s: float = DEADLINE_S
+
+
+class Question(threading.Thread):
+    """A source that is being asked. CPU time is the thread's own, so that sections do not pay for each other."""
+
+    def __init__(self, source: Source[T]) -> None:
+        super().__init__(name=f"source-{source.name}", daemon=True)
+        self._source = source
+        self.answer: object = None
+        self.failure: Exception | None = None
+        self.cpu_s = 0.0
+
+    def run(self) -> None:
+        from time import thread_time
+
+        try:
+            self.answer = self._source.ask()
+        except Exception as exc:  # a source may fail in any way; the others go on
+            self.failure = exc
+        self.cpu_s = thread_time()
+
+
+class Hung:
+    """The questions that have not come back, by their source's name. One for the life of the agent."""
 
     def __init__(self) -> None:
+        self._questions: dict[str, Question] = {}
+
+    def leave(self, name: str, question: Question) -> None:
+        self._questions[name] = question
+
+    def holds(self, name: str) -> bool:
+        question = self._questions.get(name)
+        if question is not None and not question.is_alive():
+            del self._questions[name]
+            return False
+        return question is not None
+
+
+class Asked:
+    """One section's questions, and the reasons of those that were not answered. Used by one thread."""
+
+    def __init__(self, hung: Hung, clock: Clock, until: float, *, platform: str = sys.platform) -> None:
+        """until: monotonic seconds; the section's own deadline, which no source may pass."""
+        self._hung = hung
+        self._clock = clock
+        self._until = until
+        self.platform = platform
         self.unavailable: dict[str, str] = {}
+        self.cpu_s = 0.0
 
-    def ask(self, source: str, question: Callable[[], T], default: D) -> T | D:
-        """Return the answer of `question`, or `default` with its reason noted under `source`."""
+    def ask(self, source: Source[T], default: D, *, otherwise: T | None = None) -> T | D:
+        """Return the source's answer, or `default` with the reason noted under its name.
+
+        otherwise: what is known from elsewhere; where there is such a thing it stands in, and nothing is missing.
+        """
         try:
-            return question()
+            answer: T = self._answer(source)
         except Missing as exc:
-            reason = str(exc)
-        except FileNotFoundError as exc:
-            reason = f"there is no {exc.filename}"
-        except PermissionError as exc:
-            reason = f"no permission for {exc.filename}"
-        except Exception as exc:  # a source may fail in any way; the others go on
-            reason = f"{type(exc).__name__}: {exc}"
-        self.unavailable[source] = reason[:MAX_REASON_CHARS]
-        return default
+            if otherwise is not None:
+                return otherwise
+            self.note(source.name, str(exc))
+            return default
+        return answer
+
+    def note(self, name: str, reason: str) -> None:
+        """Say that `name` is not available, or not wholly. The text may come from anywhere."""
+        self.unavailable[fit_text(name, MAX_REASON_CHARS)] = fit_text(reason, MAX_REASON_CHARS)
+
+    def _answer(self, source: Source[T]) -> T:
+        if source.platforms and self.platform not in source.platforms:
+            raise Missing(f"there is no such thing on {self.platform}")
+        if self._hung.holds(source.name):
+            raise Missing("it has not answered an earlier question yet")
+        wait_s = min(source.deadline_s, self._until - self._clock.monotonic())
+        if wait_s <= 0:
+            raise Missing("not asked: the others took all the time")
+        question = Question(source)
+        question.start()
+        question.join(wait_s)
+        if question.is_alive():
+            self._hung.leave(source.name, question)
+            raise Missing(f"it did not answer within {wait_s:.1f} s")
+        self.cpu_s += question.cpu_s
+        if question.failure is not None:
+            raise Missing(reason_of(question.failure))
+        answer: T = question.answer  # type: ignore[assignment]  # what source.ask returned, a T
+        return answer
 
 
-def read_text(path: Path | str) -> str:
-    """A small file's text, cut at MAX_FILE_BYTES, undecodable bytes replaced."""
-    with open(path, "rb") as file:
-        return file.read(MAX_FILE_BYTES).decode("utf-8", "replace")
+def reason_of(failure: Exception) -> str:
+    """What a technician can use of an exception."""
+    match failure:
+        case Missing():
+            return str(failure)
+        case FileNotFoundError(filename=name) if name:
+            return f"there is no {_shown(name)}"
+        case PermissionError(filename=name) if name:
+            return f"no permission for {_shown(name)}"
+        case OSError(strerror=text) if text:
+            return text
+    return f"{type(failure).__name__}: {failure}"
 
 
-def read_line(path: Path | str) -> str:
-    """A one-line file of /sys, stripped; "" where it is not there or not readable."""
-    try:
-        return read_text(path).strip()
-    except OSError:
-        return ""
+def _shown(name: object) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+
+
+def fit_text(text: str, limit: int) -> str:
+    """`text` as it can be sent: at most `limit` characters, and nothing that UTF-8 cannot carry.
+
+    Names from the system may hold lone surrogates, where their bytes were no UTF-8.
+    """
+    return text[:limit].encode("utf-8", "replace").decode("utf-8")

@@ -165,7 +165,7 @@ def test_facts_are_what_the_sections_say_and_unknown_where_they_say_nothing() ->
     assert facts.os == ("linux", "debian", "ubuntu", "ubuntu-24.04")
     assert facts.hostname == "pc-7" and facts.ram_bytes == 4 << 30 and facts.software == {"firefox-esr": "128.3"}
     nothing = facts_from(DEVICE, {}, tags=None)
-    assert nothing.hostname is nothing.ram_bytes is nothing.software is None and nothing.os == ()
+    assert (nothing.hostname, nothing.ram_bytes, nothing.software, nothing.os) == (None, None, None, ())
     assert facts_from(DEVICE, {"software": Software()}, tags=None).software is None, (
         "asked nobody: not 'none installed'"
     )

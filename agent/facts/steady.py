@@ -1,0 +1,133 @@
+"""Keeps what moves all the time from changing a section all the time. Pure.
+
+A section is sent when it changed, so it may hold facts, not samples. Free memory, free space, load and charge are
+both: a technician wants them, and they never stand still. So they are coarse, and sticky: a value is cut to a step of
+a sixteenth of its power of two, and once said it stays until the measured one has left that step by half of another.
+A machine at rest says nothing new; one that fills its disk is heard; and because the step shrinks with the value,
+"almost nothing left" is as plain as "half full".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import msgspec
+
+from protocol.report import Battery, Cell, Cpu, Filesystem, Memory, Section, Storage, System
+
+S = TypeVar("S", bound=Section)
+
+PARTS = 16
+MIB = 1024 * 1024
+MEMORY_STEP = 64 * MIB
+"""Bytes. Below a GiB steps do not shrink further: browsers move by this much."""
+
+SPACE_STEP = 16 * MIB
+"""Bytes of free space: below this a disk is full."""
+
+PERCENT_STEP = 5
+LOAD_UNIT = 128
+"""Load in whole numbers, of which steps are powers of two."""
+
+LOAD_STEP = LOAD_UNIT // 2
+"""Half a thread that would run."""
+
+BOOT_JITTER_S = 90
+"""The kernel derives the instant of boot from the clock, so it moves when the clock is set right by a little."""
+
+
+def settle(before: Section | None, now: S) -> S:
+    """Return `now` with what moves all the time as `before`, the same section of last time, has it where it still
+    holds, else coarse."""
+    handler: Callable[[S | None, S], S] | None = _SETTLERS.get(type(now))
+    if handler is None:
+        return now
+    return handler(before if isinstance(before, type(now)) else None, now)
+
+
+def coarse(before: int | None, value: int, least_step: int) -> int:
+    """`value` cut to its step; or `before`, where `value` is within that step or half a step around it."""
+    if before is not None:
+        step = step_of(before, least_step)
+        if before - step / 2 <= value < before + step * 1.5 and (value >= least_step or before == 0):
+            return before
+    return value // step_of(value, least_step) * step_of(value, least_step)
+
+
+def step_of(value: int, least_step: int) -> int:
+    """A sixteenth of the power of two that is not above `value`, and not less than `least_step`."""
+    return max(least_step, (1 << max(0, value.bit_length() - 1)) // PARTS)
+
+
+def _optional(before: int | None, value: int | None, least_step: int) -> int | None:
+    return None if value is None else coarse(before, value, least_step)
+
+
+def _system(before: System | None, now: System) -> System:
+    if now.booted_at is None:
+        return now
+    held = before.booted_at if before is not None else None
+    if held is not None and abs(now.booted_at - held) <= BOOT_JITTER_S:
+        return msgspec.structs.replace(now, booted_at=held)
+    return msgspec.structs.replace(now, booted_at=now.booted_at // 60 * 60)
+
+
+def _cpu(before: Cpu | None, now: Cpu) -> Cpu:
+    if now.load_15m is None:
+        return now
+    held = None if before is None or before.load_15m is None else round(before.load_15m * LOAD_UNIT)
+    load = coarse(held, round(now.load_15m * LOAD_UNIT), LOAD_STEP)
+    return msgspec.structs.replace(now, load_15m=load / LOAD_UNIT)
+
+
+def _memory(before: Memory | None, now: Memory) -> Memory:
+    before = before or Memory()
+    return msgspec.structs.replace(
+        now,
+        available=_optional(before.available, now.available, MEMORY_STEP),
+        swap_used=_optional(before.swap_used, now.swap_used, MEMORY_STEP),
+    )
+
+
+def _storage(before: Storage | None, now: Storage) -> Storage:
+    held = {(f.mount, f.device, f.size): f for f in before.filesystems} if before is not None else {}
+
+    def one(filesystem: Filesystem) -> Filesystem:
+        old = held.get((filesystem.mount, filesystem.device, filesystem.size))
+        percent = filesystem.inodes_used_percent
+        return msgspec.structs.replace(
+            filesystem,
+            available=coarse(old.available if old else None, filesystem.available, SPACE_STEP),
+            inodes_used_percent=_percent(old.inodes_used_percent if old else None, percent),
+        )
+
+    return msgspec.structs.replace(now, filesystems=tuple(map(one, now.filesystems)))
+
+
+def _battery(before: Battery | None, now: Battery) -> Battery:
+    held = {cell.name: cell for cell in before.cells} if before is not None else {}
+
+    def one(cell: Cell) -> Cell:
+        old = held.get(cell.name)
+        return msgspec.structs.replace(cell, percent=_percent(old.percent if old else None, cell.percent))
+
+    return msgspec.structs.replace(now, cells=tuple(map(one, now.cells)))
+
+
+def _percent(before: int | None, value: int | None) -> int | None:
+    """In steps of PERCENT_STEP; the whole is said at once, for a battery that is full and inodes that are used up."""
+    if value is None or value >= 100:
+        return value
+    if before is not None and before < 100 and before - PERCENT_STEP / 2 <= value < before + PERCENT_STEP * 1.5:
+        return before
+    return value // PERCENT_STEP * PERCENT_STEP
+
+
+_SETTLERS: dict[type[Section], Callable[..., Any]] = {
+    System: _system,
+    Cpu: _cpu,
+    Memory: _memory,
+    Storage: _storage,
+    Battery: _battery,
+}
