@@ -195,7 +195,10 @@ def restore(organisation: OrganisationId, charters: Sequence[Signed], policy: Si
         return authority
     for number, charter in enumerate(reversed(history)):
         try:
-            return msgspec.structs.replace(authority, policy=open_policy(policy, charter))
+            held = open_policy(policy, charter)
+            if held.policy.epoch < authority.epoch and held.sha256 != authority.base:
+                return authority  # a policy_base ended its epoch, and the base had not arrived yet
+            return msgspec.structs.replace(authority, policy=held)
         except Untrusted:
             if number == len(history) - 1:
                 raise

@@ -66,6 +66,11 @@ class Liveness:
         """Any message arrived."""
         self._heard_at = now
 
+    def probe(self, now: float) -> None:
+        """Something happened that may have cut the connection: ask now, not at the next period."""
+        if not self._dead and self._asked_at is None:
+            self._ping_at = now
+
     def on_pong(self, id: int, now: float) -> None:
         """An answer. One to another ping than the last is only a sound of life."""
         self.heard(now)

@@ -105,6 +105,15 @@ class Connection:
     def is_unopened(self) -> bool:
         return self._socket is None
 
+    @property
+    def addresses(self) -> tuple[str, str] | None:
+        """Our IP address and the relay's, or a proxy's; None once there is no socket to ask."""
+        if self._socket is None or self.closed is not None:
+            return None
+        ours = self._socket.underlying_transport.get_extra_info("sockname")
+        theirs = self._socket.underlying_transport.get_extra_info("peername")
+        return (str(ours[0]), str(theirs[0])) if ours and theirs else None
+
     # -- sending ------------------------------------------------------------------------------------------------
 
     def send_text(self, text: str) -> None:
