@@ -10,15 +10,19 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
-from agent.messages import say
+from agent.messages import say, say_error
 from agent.release import RELEASE
-from agent.state import default_state_dir
+from agent.state import customer_state_dir, default_state_dir
 from protocol.errors import EXIT_BUG, EXIT_OK, AuxilioError, ConfigInvalid, UsageInvalid
 from protocol.text import escape
 
 EXIT_INTERRUPTED = 130
+
+LEAVE_WITHIN_S = 30.0
+"""For a running agent to end its sessions and itself."""
+
+CUSTOMER_COMMANDS = frozenset({"status", "log", "allow", "deny", "revoke"})
 
 Handler = Callable[[argparse.Namespace], int]
 
@@ -101,27 +105,31 @@ def run(arguments: list[str]) -> int:
     """Parse and carry out; every expected failure is one line and a hint on standard error."""
     options = _parser().parse_args(arguments)
     if not hasattr(options, "state"):
-        options.state = default_state_dir()
+        options.state = customer_state_dir() if options.command in CUSTOMER_COMMANDS else default_state_dir()
     handler: Handler = options.handler
     try:
         return handler(options)
     except AuxilioError as exc:
-        return complain(exc)
+        return complain(exc, options.command)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_OK  # whoever read our output has seen enough
     except Exception as exc:
-        logging.getLogger("auxilio").debug("a bug", exc_info=True)
+        logging.getLogger("auxilio").info("a bug", exc_info=True)  # shown by `run --verbose`
         print(f"auxilio-agent: internal error: {escape(f'{type(exc).__name__}: {exc}')}", file=sys.stderr)
         print("hint: This is a fault of ours; please report it with the command that you ran.", file=sys.stderr)
         return EXIT_BUG
 
 
-def complain(error: AuxilioError) -> int:
-    print(f"auxilio-agent: {escape(error.message)}", file=sys.stderr)
-    if error.hint:
-        print(f"hint: {escape(error.hint)}", file=sys.stderr)
+def complain(error: AuxilioError, command: str = "") -> int:
+    """In the customer's language where it is a customer's command."""
+    message, hint = error.message, error.hint
+    if command in CUSTOMER_COMMANDS:
+        message, hint = say_error(error.reason) or (message, hint)
+    print(f"auxilio-agent: {escape(message)}", file=sys.stderr)
+    if hint:
+        print(f"hint: {escape(hint)}", file=sys.stderr)
     return error.exit_status
 
 
@@ -153,7 +161,7 @@ def _join(options: argparse.Namespace) -> int:
         raise UsageInvalid("a token and a file were given", hint="Give one of them.")
     text = options.token if options.token and options.token != "-" else None
     token = parse_join_token(text or _read_input(options.file, "join token", MAX_TOKEN_CHARS))
-    membership = asyncio.run(join(StateDir(options.state), token, SystemClock()))
+    membership = asyncio.run(join(StateDir(options.state, make=True), token, SystemClock()))
     if options.json:
         print(json.dumps({"device": membership.device, "organisation": membership.organisation}))
     else:
@@ -193,23 +201,14 @@ def _status(options: argparse.Namespace) -> int:
 def _log(options: argparse.Namespace) -> int:
     import json
 
-    from agent.journal import read_journal
-    from agent.show import show_entry
+    from agent.show import read_log, show_entry
 
-    if not options.state.exists():
-        _not_joined()
-    entries = read_journal(options.state / "journal.jsonl", options.n)
+    entries = read_log(options.state, options.n)
     for entry in entries:
         print(json.dumps(entry) if options.json else show_entry(entry))
     if not entries and not options.json:
         print(say("no_log"))
     return EXIT_OK
-
-
-def _not_joined() -> NoReturn:
-    from agent.membership import NotJoined
-
-    raise NotJoined("this device has not joined an organisation")
 
 
 def _ask(options: argparse.Namespace, command: str, argument: str = "") -> dict[str, object]:
@@ -247,25 +246,34 @@ def _leave(options: argparse.Namespace) -> int:
     from agent.membership import load_membership
     from agent.state import StateDir
 
-    if not options.state.exists():
-        _not_joined()
-    load_membership(StateDir(options.state))
+    state = StateDir(options.state)
+    load_membership(state)
     try:
         _ask(options, "leave")
     except AgentNotRunning:
-        leave(StateDir(options.state))
+        pass
+    # Once the agent has ended, or where none runs: done when this returns, whatever became of it.
+    with state.locked(within_s=LEAVE_WITHIN_S):
+        leave(state)
     print(say("left"))
     return EXIT_OK
 
 
 def _policy(options: argparse.Namespace) -> int:
     from agent.control import MAX_LINE_BYTES, AgentNotRunning
+    from protocol.errors import Refused
 
     text = _read_input(options.file, "policy", MAX_LINE_BYTES // 2)
     try:
         answer = _ask(options, "import_policy", text)
     except AgentNotRunning:
         answer = _import_offline(options.state, text)
+    if answer["outcome"] == "fork":
+        raise Refused(
+            f"the policy contradicts the one that is held: both have the number {answer['number']}",
+            code="policy_fork",
+            hint="An admin resolves it with a charter that names which of them counts; see `auxilio authority`.",
+        )
     key = "imported" if answer["outcome"] == "accepted" else "known"
     print(say(key, number=answer["number"]))
     return EXIT_OK
@@ -277,9 +285,12 @@ def _import_offline(path: Path, text: str) -> dict[str, object]:
     from agent.state import StateDir
     from protocol.system_clock import SystemClock
 
-    if not path.exists():
-        _not_joined()
     state = StateDir(path)
-    documents = Documents(state, load_membership(state), SystemClock())
-    outcome = documents.accept_bundle(text.encode())
+    membership = load_membership(state)
+    with state.locked():
+        documents = Documents(state, membership, SystemClock())
+        try:
+            outcome = documents.accept_bundle(text.encode())
+        finally:
+            documents.save()
     return {"outcome": outcome.value, "number": documents.authority.policy_order.number}

@@ -7,30 +7,39 @@ who is logged in may look, allow and deny. A process inside a technician's sessi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from agent.state import SYSTEM_STATE
+from agent.state import SYSTEM_STATE, storage_failed
 from protocol.codec import Strict, decode, encode
-from protocol.errors import AuxilioError, BadMessage, Refused, Unavailable
+from protocol.errors import EXIT_REFUSED, AuxilioError, BadMessage, Refused, Unavailable
 
 log = logging.getLogger(__name__)
 
-Command = Literal["status", "allow", "deny", "revoke", "leave", "import_policy"]
+Command = Literal["status", "log", "allow", "deny", "revoke", "leave", "import_policy"]
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
-"""A policy bundle, in base64."""
+"""A policy bundle, in base64, from those who may bring one."""
 
+MAX_CUSTOMER_LINE_BYTES = 4096
+READ_BYTES = 64 * 1024
 ANSWER_S = 60.0
-MAX_PEERS = 32
+MAX_PEERS = 64
+MAX_PEERS_OF_ONE = 8
+"""Connections of one account at a time: nobody keeps the customer from answering by holding them all."""
 
-CUSTOMER_COMMANDS = frozenset({"status", "allow", "deny", "revoke"})
+MAX_LOG_BYTES = 4 * 1024 * 1024
+"""Of the log in one answer: some 15,000 entries."""
+
+CUSTOMER_COMMANDS = frozenset({"status", "log", "allow", "deny", "revoke"})
 SYSTEM_SOCKET = Path("/run/auxilio-agent/control.sock")
 """Where those who are logged in reach the system's agent: its state directory is closed to them."""
 
@@ -43,12 +52,23 @@ class ControlRequest(Strict, frozen=True, kw_only=True):
 
 
 class ControlAnswer(Strict, frozen=True, kw_only=True):
-    """Either result, or code, message and hint."""
+    """Either result, or code, message, hint and exit status."""
 
     result: dict[str, Any] | None = None
     code: str = ""
     message: str = ""
     hint: str = ""
+    status: int = EXIT_REFUSED
+
+
+class Answered(AuxilioError):
+    """The running agent's refusal, in its words, with the exit status that it would have had here."""
+
+    def __init__(self, answer: ControlAnswer) -> None:
+        super().__init__(
+            answer.message or "the agent gave no answer", hint=answer.hint, code=answer.code or "no_answer"
+        )
+        self.exit_status = answer.status  # type: ignore[misc]  # of this one, not of the class
 
 
 class AgentNotRunning(Unavailable):
@@ -85,25 +105,32 @@ def check_peer(
 
 
 class ControlServer:
-    """Listens while it is entered."""
+    """own_uid: the agent's account."""
 
-    def __init__(self, path: Path, handler: Handler) -> None:
+    def __init__(self, path: Path, handler: Handler, *, own_uid: int) -> None:
         self._path = path
         self._handler = handler
+        self._own_uid = own_uid
         self._server: asyncio.Server | None = None
-        self._peers = 0
+        self._peers: Counter[int] = Counter()
+
+    @property
+    def is_listening(self) -> bool:
+        return self._server is not None
 
     async def start(self) -> None:
-        """Raises Unavailable where the socket cannot be made."""
+        """Raises Unavailable (disk_full, no_control_socket) or ConfigInvalid where the socket cannot be made."""
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             self._path.unlink(missing_ok=True)  # a leftover: the state directory's lock says that nobody else runs
-            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=MAX_LINE_BYTES)
+            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=READ_BYTES)
             # Who may ask is checked by credentials; a state directory of 0700 guards it besides.
             os.chmod(self._path, 0o666)  # noqa: S103  # whoever is logged in must reach it
         except OSError as exc:
+            if exc.errno is not None:  # else it is asyncio's word on the path's length
+                raise storage_failed(self._path, exc) from exc
             raise Unavailable(
-                f"the control socket {self._path} cannot be made: {exc.strerror or exc}",
+                f"the control socket {self._path} cannot be made: {exc}",
                 code="no_control_socket",
                 hint="A path of more than 100 characters is too long for a socket: use a shorter --state.",
             ) from exc
@@ -111,40 +138,57 @@ class ControlServer:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._peers >= MAX_PEERS:
-            writer.close()
-            return
-        self._peers += 1
-        try:
-            async with asyncio.timeout(ANSWER_S):
-                answer = await self._answer(await reader.readline(), writer)
-                writer.write(encode(answer) + b"\n")
-                await writer.drain()
-        except (OSError, TimeoutError, ValueError, asyncio.LimitOverrunError):
-            log.info("a command went away without its answer")
-        finally:
-            self._peers -= 1
-            writer.close()
-
-    async def _answer(self, line: bytes, writer: asyncio.StreamWriter) -> ControlAnswer:
         from agent.platform import peer_of
 
         try:
-            request = decode(line, ControlRequest, limit=MAX_LINE_BYTES)
-            pid, uid = peer_of(writer.get_extra_info("socket"))
-            return ControlAnswer(result=await self._handler(request, Peer(pid, uid)))
+            peer = Peer(*peer_of(writer.get_extra_info("socket")))
+        except (AuxilioError, OSError):
+            writer.close()
+            return
+        if self._peers[peer.uid] >= MAX_PEERS_OF_ONE or self._peers.total() >= MAX_PEERS:
+            writer.close()
+            return
+        self._peers[peer.uid] += 1
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                limit = MAX_LINE_BYTES if peer.uid in (0, self._own_uid) else MAX_CUSTOMER_LINE_BYTES
+                answer = await self._answer(await _read(reader, limit), limit, peer)
+                writer.write(encode(answer) + b"\n")
+                await writer.drain()
+        except (OSError, TimeoutError):
+            log.info("a command went away without its answer")
+        finally:
+            self._peers[peer.uid] -= 1
+            writer.close()
+
+    async def _answer(self, line: bytes, limit: int, peer: Peer) -> ControlAnswer:
+        try:
+            request = decode(line, ControlRequest, limit=limit)
+            return ControlAnswer(result=await self._handler(request, peer))
         except AuxilioError as exc:
-            return ControlAnswer(code=exc.reason, message=exc.message, hint=exc.hint)
+            return ControlAnswer(code=exc.reason, message=exc.message, hint=exc.hint, status=exc.exit_status)
         except Exception:
             log.exception("a command failed")
             return ControlAnswer(code="bug", message="the agent met an error of its own; its log says more")
 
 
+async def _read(reader: asyncio.StreamReader, limit: int) -> bytes:
+    """A line, or what came of it: more than `limit` bytes are enough to refuse it by."""
+    data = bytearray()
+    while not data.endswith(b"\n") and len(data) <= limit:
+        piece = await reader.read(READ_BYTES)
+        if not piece:
+            break
+        data += piece
+    return bytes(data)
+
+
 def ask(path: Path, command: Command, argument: str = "", *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
-    """Ask the running agent. Raises AgentNotRunning, Refused or Unavailable with the agent's own words."""
+    """Ask the running agent. Raises AgentNotRunning, Unavailable, or Answered with the agent's own words."""
     if not hasattr(socket, "AF_UNIX"):
         raise AgentNotRunning("this system has no way to talk to the agent yet")
     try:
@@ -153,22 +197,32 @@ def ask(path: Path, command: Command, argument: str = "", *, timeout_s: float = 
             link.connect(str(path))
             link.sendall(encode(ControlRequest(command=command, argument=argument)) + b"\n")
             line = _read_line(link)
-    except (FileNotFoundError, ConnectionRefusedError) as exc:
+    except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError) as exc:
         raise AgentNotRunning("the agent is not running") from exc
+    except PermissionError as exc:
+        raise storage_failed(path, exc) from exc
+    except TimeoutError as exc:
+        raise Unavailable(
+            f"the agent did not answer within {timeout_s:g} s", code="agent_unreachable", hint="Its log may say why."
+        ) from exc
     except OSError as exc:
-        raise Unavailable(f"the agent cannot be asked: {exc.strerror or exc}", code="agent_unreachable") from exc
+        raise Unavailable(
+            f"the agent cannot be asked: {exc.strerror or exc}",
+            code="agent_unreachable",
+            hint="A path of more than 100 characters is too long for a socket: use a shorter --state.",
+        ) from exc
     answer = decode(line, ControlAnswer, limit=MAX_LINE_BYTES)
     if answer.code or answer.result is None:
-        raise Refused(answer.message or "the agent gave no answer", code=answer.code or "no_answer", hint=answer.hint)
+        raise Answered(answer)
     return answer.result
 
 
 def _read_line(link: socket.socket) -> bytes:
     data = bytearray()
     while not data.endswith(b"\n"):
-        piece = link.recv(65536)
+        piece = link.recv(READ_BYTES)
         if not piece:
-            raise BadMessage("the agent hung up", code="agent_unreachable")
+            raise Unavailable("the agent hung up", code="agent_unreachable", hint="It may just be stopping: try again.")
         data += piece
         if len(data) > MAX_LINE_BYTES:
             raise BadMessage("the agent's answer is too long")

@@ -1,16 +1,22 @@
 """What the device holds of its organisation's documents, on disk before it is used.
 
 protocol.authority decides what becomes of a document; here it is kept. The time floor rises with what is accepted.
+A disk that takes nothing any more (full, or turned read-only by an error) does not keep a document from being in
+force: a revocation that waits for room would be none. It is written as soon as that works again (`save`), and a
+restart before then only means that the relay announces it once more.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+
+import msgspec
 
 from agent.membership import Membership
 from agent.release import BUILT_AT
 from agent.state import StateDir
-from protocol.authority import Authority, Outcome, restore
+from protocol.authority import MAX_FORKS, Authority, Outcome, restore
 from protocol.codec import MAX_DOCUMENT_BYTES, Record, decode
 from protocol.device_record import HeldRecord, may_replace, open_record
 from protocol.errors import AuxilioError, BadMessage, Refused
@@ -20,12 +26,18 @@ from protocol.statement import Signed
 from protocol.system_clock import Clock
 from protocol.time_floor import TimeFloor
 
+log = logging.getLogger(__name__)
+
 MAX_SIGNED_BYTES = 2 * MAX_DOCUMENT_BYTES
 """A Signed as JSON: a document in base64 and its signature."""
 
 
 class _Floor(Record, frozen=True, kw_only=True):
     floor_at: float
+
+
+class _Forks(Record, frozen=True, kw_only=True):
+    sha256s: tuple[Sha256, ...]
 
 
 class Documents:
@@ -39,6 +51,7 @@ class Documents:
         kept = state.read_as("floor.json", _Floor)
         self._floor = TimeFloor(build_at=BUILT_AT, known_at=kept.floor_at if kept else 0.0, monotonic=clock.monotonic())
         self._accepted_charters: set[Sha256] = set()
+        self._unsaved: dict[str, object] = {}
         self.authority = self._load_authority()
         self.record = self._load_record()
 
@@ -52,7 +65,34 @@ class Documents:
 
     def keep_floor(self) -> None:
         """Every few minutes and at the end. Raises Unavailable where the disk is full."""
-        self._state.write_as("floor.json", _Floor(floor_at=self._floor.floor_at(self._clock.monotonic())))
+        self._state.write_as("floor.json", self._floor_record())
+
+    def _floor_record(self) -> _Floor:
+        return _Floor(floor_at=self._floor.floor_at(self._clock.monotonic()))
+
+    @property
+    def is_saved(self) -> bool:
+        return not self._unsaved
+
+    def save(self) -> None:
+        """Write what could not be written when it was accepted. Raises Unavailable or ConfigInvalid where it cannot
+        be written now either.
+        """
+        for name, value in list(self._unsaved.items()):
+            self._state.write_as(name, value)
+            del self._unsaved[name]
+
+    def _keep(self, name: str, value: object) -> None:
+        self._unsaved[name] = value
+        try:
+            self.save()
+        except AuxilioError as exc:
+            log.warning("%s", exc.message)
+
+    def _hold(self, authority: Authority) -> None:
+        if authority.forks != self.authority.forks:
+            self._keep("forks.json", _Forks(sha256s=authority.forks))
+        self.authority = authority
 
     def relays(self) -> tuple[Relay, ...]:
         """Where to dial: the policy's relays, or the join token's while there is no policy."""
@@ -68,23 +108,24 @@ class Documents:
             changed, outcome = self.authority.accept_charter(signed)
             held = changed.charter
             if outcome is Outcome.ACCEPTED and held is not None:
-                self._state.write_as(f"charters/{held.charter.number:012d}.json", signed)
-                self._accepted_charters.add(held.sha256)
                 self._floor.raise_to(held.charter.issued_at, self._clock.monotonic())
                 if held.charter.time_floor_at is not None:
                     self._floor.lower_by_charter(held.charter.time_floor_at, self._clock.monotonic())
-                if changed.policy is None and self.authority.policy is not None:
-                    self._state.remove("policy.json")
-            self.authority = changed
+                # The floor first: a charter that is on the disk lowers it no second time.
+                self._keep("floor.json", self._floor_record())
+                self._keep(f"charters/{held.charter.number:012d}.json", signed)
+                self._accepted_charters.add(held.sha256)
+            self._hold(changed)
         return outcome
 
     def accept_policy(self, signed: Signed) -> Outcome:
         """Raises AuxilioError where it is not this organisation's."""
         changed, outcome = self.authority.accept_policy(signed)
         if outcome is Outcome.ACCEPTED and changed.policy is not None:
-            self._state.write_as("policy.json", signed)
             self._floor.raise_to(changed.policy.policy.issued_at, self._clock.monotonic())
-        self.authority = changed
+            self._keep("floor.json", self._floor_record())
+            self._keep("policy.json", signed)
+        self._hold(changed)
         return outcome
 
     def accept_bundle(self, data: bytes) -> Outcome:
@@ -100,7 +141,7 @@ class Documents:
             return Outcome.KNOWN
         if not may_replace(self.record, new):
             return Outcome.LOWER
-        self._state.write_as("record.json", signed)
+        self._keep("record.json", signed)
         self.record = new
         return Outcome.ACCEPTED
 
@@ -131,14 +172,21 @@ class Documents:
                 charters.append(signed)
                 self._accepted_charters.add(sha256(signed.payload))
         policy = self._state.read_as("policy.json", Signed)
+        forks = self._state.read_as("forks.json", _Forks)
         try:
-            return restore(self._membership.organisation, charters, policy)
+            authority = restore(self._membership.organisation, charters, None)
         except AuxilioError as exc:
             raise self._state.corrupt("charters", exc.message) from exc
+        if policy is not None:
+            try:
+                authority = restore(self._membership.organisation, charters, policy)
+            except AuxilioError as exc:
+                raise self._state.corrupt("policy.json", exc.message) from exc
+        return msgspec.structs.replace(authority, forks=forks.sha256s[-MAX_FORKS:] if forks else ())
 
     def _load_record(self) -> HeldRecord | None:
         signed = self._state.read_as("record.json", Signed)
-        if signed is None:
+        if signed is None or self.authority.charter is None:
             return None
         try:
             return self._open_record(signed)

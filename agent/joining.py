@@ -3,7 +3,8 @@
     parse the token -> make keys (kept) -> enrol at one of its relays -> verify what came back -> membership.json
 
 membership.json is written last: a crash before it leaves a device that has not joined and keeps its keys, so joining
-again goes on with the same identity; a crash after it leaves one that has.
+the same organisation again goes on with the same identity (joining.json says whom the keys were made for); a crash
+after it leaves one that has. Another organisation never sees a key that was made for this one.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from agent.release import BUILT_AT
 from agent.state import StateDir
 from protocol.api import MAX_LIST_BYTES, EnrolAnswer
 from protocol.certificate import parse_certificate
-from protocol.codec import encode
+from protocol.codec import Record, encode
 from protocol.enrolment import EnrolProof, EnrolStatement, JoinToken, TokenGrant, read_token_grant
-from protocol.errors import AuxilioError, ConfigInvalid, PeerFault, RelayUnreachable
+from protocol.errors import AuxilioError, ConfigInvalid, PeerFault, RelayUnreachable, Unavailable
+from protocol.ids import OrganisationId
 from protocol.keys import line_blob, public_line
 from protocol.policy import Relay
 from protocol.signing import KeySigner
@@ -29,6 +31,22 @@ from protocol.statement import ENROL, Signed, seal_statement
 from protocol.system_clock import Clock
 from transport.http import RelayClient
 from transport.relay_address import parse_address
+
+KEPT_FOR_ONE = (
+    "policy.json",
+    "record.json",
+    "forks.json",
+    "floor.json",
+    "reports.json",
+    "spool.sqlite",
+    "spool.sqlite-wal",
+    "spool.sqlite-shm",
+)
+"""What an organisation is told or told us, besides the charters."""
+
+
+class _Joining(Record, frozen=True, kw_only=True):
+    organisation: OrganisationId
 
 
 class AlreadyJoined(ConfigInvalid):
@@ -48,7 +66,9 @@ def read_grant(token: JoinToken, now: float) -> TokenGrant:
         raise ConfigInvalid(f"the join token is damaged: {exc.message}", code="bad_token") from exc
     if now >= grant.not_after_at:
         raise ConfigInvalid(
-            "the join token has expired", code="token_expired", hint="Ask your support organisation for a new one."
+            "the join token has expired",
+            code="token_expired",
+            hint="Ask your support organisation for a new one; or is this device's date wrong?",
         )
     return grant
 
@@ -79,36 +99,51 @@ async def join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
         raise AlreadyJoined("this device has already joined an organisation")
     now = max(clock.now(), BUILT_AT)
     grant = read_grant(token, now)
-    keys = load_or_make_keys(state, os.urandom)
-    signed = enrol_statement(token, grant, keys, now)
-    answer = await _enrol_anywhere(token, signed)
-    if answer.device != keys.device:
-        raise PeerFault("the relay enrolled another device than this one")
-    membership = Membership(
-        organisation=token.organisation,
-        device=keys.device,
-        token=grant.token,
-        relays=token.relays,
-        machine=machine_hash(),
-        joined_at=int(now),
-    )
-    for name in state.names("charters"):  # of a join that was interrupted: they are accepted anew
-        state.remove(f"charters/{name}")
-    state.remove("policy.json")
-    documents = Documents(state, membership, clock)
-    documents.accept_charters(answer.charters)
-    documents.accept_policy(answer.policy)
-    state.write_as("membership.json", membership)
+    with state.locked():
+        if state.read("membership.json") is not None:
+            raise AlreadyJoined("this device has just joined an organisation")
+        _begin(state, token)
+        keys = load_or_make_keys(state, os.urandom)
+        signed = enrol_statement(token, grant, keys, now)
+        answer = await _enrol_anywhere(token, signed)
+        if answer.device != keys.device:
+            raise PeerFault("the relay enrolled another device than this one")
+        membership = Membership(
+            organisation=token.organisation,
+            device=keys.device,
+            token=grant.token,
+            relays=token.relays,
+            machine=machine_hash(),
+            joined_at=int(now),
+        )
+        documents = Documents(state, membership, clock)
+        documents.accept_charters(answer.charters)
+        documents.accept_policy(answer.policy)
+        documents.save()
+        state.write_as("membership.json", membership)
+        state.remove("joining.json")
     return membership
 
 
+def _begin(state: StateDir, token: JoinToken) -> None:
+    """Leave what a join of this organisation that was interrupted made, and nothing else."""
+    begun = state.read_as("joining.json", _Joining)
+    if begun is None or begun.organisation != token.organisation:
+        _forget(state)
+        state.write_as("joining.json", _Joining(organisation=token.organisation))
+    for name in state.names("charters"):  # they are accepted anew
+        state.remove(f"charters/{name}")
+    for name in ("policy.json", "forks.json"):
+        state.remove(name)
+
+
 async def _enrol_anywhere(token: JoinToken, signed: Signed) -> EnrolAnswer:
-    """At the first relay of the token that can be reached. A refusal is an answer, and ends it."""
+    """At the first relay of the token that can be reached, and is the one. A refusal is an answer, and ends it."""
     failure: AuxilioError = RelayUnreachable("the join token names no relay")
     for relay in token.relays:
         try:
             return await _enrol(relay, token, signed)
-        except RelayUnreachable as exc:
+        except (Unavailable, PeerFault) as exc:
             failure = exc
     raise failure
 
@@ -122,9 +157,12 @@ async def _enrol(relay: Relay, token: JoinToken, signed: Signed) -> EnrolAnswer:
 def leave(state: StateDir) -> None:
     """Forget the organisation and the device's keys. The journal stays, as a record of what happened here."""
     state.remove("membership.json")  # first: from here on it has not joined, whatever else is interrupted
-    for name in ("policy.json", "record.json", "floor.json", "reports.json", "device_key", "sealing_key"):
+    state.remove("joining.json")
+    _forget(state)
+
+
+def _forget(state: StateDir) -> None:
+    for name in (*KEPT_FOR_ONE, "device_key", "sealing_key"):
         state.remove(name)
     for name in state.names("charters"):
         state.remove(f"charters/{name}")
-    for name in ("spool.sqlite", "spool.sqlite-wal", "spool.sqlite-shm"):
-        state.remove(name)

@@ -15,6 +15,9 @@ import msgspec
 from protocol.backoff import Backoff
 from protocol.policy import Relay
 
+NO_RELAY_S = 60.0
+"""Until it is looked again, where no document names a relay; `hurry` ends it sooner."""
+
 
 class State(Enum):
     WAITING = "waiting"
@@ -47,11 +50,18 @@ class LinkMachine:
 
     def on_tick(self, relays: tuple[Relay, ...], now: float) -> Dial | None:
         """relays: the policy's, in its order. Each failure moves on to the next; a success stays."""
-        if self.state is not State.WAITING or now < self._deadline or not relays:
+        if self.state is not State.WAITING or now < self._deadline:
+            return None
+        if not relays:
+            self._deadline = now + NO_RELAY_S
             return None
         self.state = State.DIALLING
         self.relay = relays[self._turn % len(relays)]
         return Dial(self.relay)
+
+    def must_leave(self, relays: tuple[Relay, ...]) -> bool:
+        """True where a new policy does not name the relay any more, or trusts it otherwise than it was dialled."""
+        return self.state is not State.WAITING and self.relay not in relays
 
     def on_welcome(self, now: float, at: float) -> None:
         self._backoff.connected(now)
@@ -77,7 +87,7 @@ class LinkMachine:
         self.state = State.WAITING
         self._deadline = now + self._backoff.next_delay_s(self._uniform, return_after_s=return_after_s)
 
-    def hurry(self, now: float) -> None:
-        """The network changed, the machine woke, or a policy names other relays: no more waiting."""
+    def hurry(self, at: float) -> None:
+        """The network changed, the machine woke, or a policy names other relays: wait no longer than until `at`."""
         if self.state is State.WAITING:
-            self._deadline = now
+            self._deadline = min(self._deadline, at)

@@ -10,6 +10,7 @@ import logging
 import random
 from typing import Protocol, TypeVar
 
+from agent import platform
 from agent.link import Dial, LinkMachine, State
 from protocol.codec import encode
 from protocol.errors import AuxilioError, PeerFault, RelayUnreachable
@@ -38,6 +39,11 @@ HANDSHAKE_S = 30.0
 """From the first byte to Welcome: a satellite link with a lossy day needs a third of it."""
 
 M = TypeVar("M", Challenge, Welcome)
+
+LONGEST_SLEEP_S = 60.0
+
+NETWORK_DIALS_EVERY_S = 10.0
+"""A machine whose containers come and go sees its network change every second; a relay that is down must not."""
 
 LINK_PATH = "/v1/link"
 
@@ -73,7 +79,11 @@ class LinkDriver:
         self._owner = owner
         self._clock = clock
         self._connection: Connection | None = None
+        self._liveness: Liveness | None = None
         self._wake = asyncio.Event()
+        self._cut = asyncio.Event()
+        self._cut_reason, self._cut_hurries = "", False
+        self._dial_next_at = float("-inf")
         self.machine = LinkMachine(random.uniform, clock.monotonic(), clock.now())
         self.unknown_messages = 0
 
@@ -85,6 +95,8 @@ class LinkDriver:
         """Send, or drop where there is no link: whatever must arrive is kept by whoever sends it."""
         if self._connection is None or not self.linked:
             return
+        if isinstance(message, Pong) and not self._connection.is_writable:
+            return  # a relay that pings and does not read shall not fill our memory
         try:
             self._connection.send_text(encode(message).decode("utf-8"))
         except AuxilioError as exc:
@@ -95,31 +107,73 @@ class LinkDriver:
         self.machine.hurry(self._clock.monotonic())
         self._wake.set()
 
+    def reconsider(self) -> None:
+        """A new policy is in force: leave a relay that it does not name, and wait for none that is gone."""
+        if self.machine.must_leave(self._owner.relays()):
+            self._end("the policy names other relays")
+        self.hurry()
+
+    def network_changed(self) -> None:
+        """Dial now, if we are waiting; else see at once whether the link can still stand."""
+        now = self._clock.monotonic()
+        if self._dial_next_at < now:
+            self._dial_next_at = max(now, self._dial_next_at + NETWORK_DIALS_EVERY_S)
+        self.machine.hurry(self._dial_next_at)
+        self._wake.set()
+        if self._connection is None or self._liveness is None:
+            return
+        addresses = self._connection.addresses
+        if addresses is not None and platform.source_address(addresses[1]) != addresses[0]:
+            self._end("the network changed", dial_at_once=True)
+            return
+        self._liveness.probe(now)
+
+    def _end(self, reason: str, *, dial_at_once: bool = False) -> None:
+        self._cut_reason, self._cut_hurries = reason, dial_at_once
+        self._cut.set()
+
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
             dial = self.machine.on_tick(self._owner.relays(), self._clock.monotonic())
             if dial is None:
-                await self._sleep()
+                await self._sleep(self.machine.next_deadline())
                 continue
-            was_linked = False
-            try:
-                await self._serve(dial)
-            except _Ended as ended:
-                was_linked = self.linked
-                reason, return_after_s = ended.reason, ended.return_after_s
-            except AuxilioError as exc:
-                was_linked = self.linked
-                reason, return_after_s = exc.message, None
-            self._connection = None
+            reason, return_after_s = await self._attempt(dial)
+            was_linked = self.linked
+            self._connection, self._liveness = None, None
             self.machine.on_ended(reason, self._clock.monotonic(), self._clock.now(), return_after_s=return_after_s)
+            if self._cut.is_set() and self._cut_hurries:
+                self.machine.hurry(self._dial_next_at)
             log.info("offline: %s", reason)
             if was_linked:
                 self._owner.link_down(reason)
 
-    async def _sleep(self) -> None:
-        deadline = self.machine.next_deadline()
-        wait_s = 60.0 if deadline is None else max(0.0, deadline - self._clock.monotonic())
+    async def _attempt(self, dial: Dial) -> tuple[str, float | None]:
+        """One connection, from dialling to its end: why it ended, and when the relay wants us back."""
+        self._cut.clear()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._serve(dial))
+                tasks.create_task(self._wait_cut())
+        except ExceptionGroup as group:
+            error = _first(group)
+            if isinstance(error, _Ended):
+                return error.reason, error.return_after_s
+            if isinstance(error, AuxilioError):
+                return error.message, None
+            # A bug of ours must not cost the device its link for good.
+            log.error("the link ended by a bug of ours", exc_info=error)
+            return f"internal error: {type(error).__name__}", None
+        return "the connection ended", None
+
+    async def _wait_cut(self) -> None:
+        await self._cut.wait()
+        raise _Ended(self._cut_reason)
+
+    async def _sleep(self, deadline: float | None) -> None:
+        """Until `deadline`, or until somebody hurries."""
+        wait_s = LONGEST_SLEEP_S if deadline is None else max(0.0, deadline - self._clock.monotonic())
         self._wake.clear()
         try:
             async with asyncio.timeout(wait_s + 0.01):
@@ -131,18 +185,30 @@ class LinkDriver:
         """One connection, from dialling to its end. Always raises: _Ended or AuxilioError."""
         relay = parse_address(dial.relay.url, dial.relay.pin)
         async with await connect(relay, LINK_PATH) as connection:
-            welcome = await self._handshake(connection, relay)
-            self._connection = connection
-            self.machine.on_welcome(self._clock.monotonic(), self._clock.now())
-            log.info("linked to %s", relay.dialled_name)
-            liveness = Liveness(self._clock.monotonic(), random.uniform, period_s=welcome.heartbeat_s)
-            self._owner.link_up(welcome, relay)
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._read(connection, liveness))
-                    tasks.create_task(self._watch(connection, liveness))
-            except ExceptionGroup as group:
-                raise _first(group) from group
+                await self._talk(connection, relay)
+            except BaseException:
+                if self._cut.is_set() or self._liveness_is_over():
+                    connection.abort()  # there is nobody to say goodbye to
+                raise
+
+    def _liveness_is_over(self) -> bool:
+        return self._liveness is not None and self._liveness.next_deadline() is None
+
+    async def _talk(self, connection: Connection, relay: RelayAddress) -> None:
+        welcome = await self._handshake(connection, relay)
+        self._connection = connection
+        self.machine.on_welcome(self._clock.monotonic(), self._clock.now())
+        log.info("linked to %s", relay.dialled_name)
+        liveness = Liveness(self._clock.monotonic(), random.uniform, period_s=welcome.heartbeat_s)
+        self._liveness = liveness
+        self._owner.link_up(welcome, relay)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(connection, liveness))
+                tasks.create_task(self._watch(connection, liveness))
+        except ExceptionGroup as group:
+            raise _first(group) from group
 
     async def _handshake(self, connection: Connection, relay: RelayAddress) -> Welcome:
         try:
@@ -178,6 +244,7 @@ class LinkDriver:
             elif isinstance(message, Pong):
                 liveness.on_pong(message.id, self._clock.monotonic())
             elif isinstance(message, Goodbye):
+                self._owner.link_message(message)
                 raise _Ended(f"the relay said goodbye: {message.reason[:200]}", message.return_after_s)
             else:
                 self._owner.link_message(message)
@@ -185,7 +252,7 @@ class LinkDriver:
 
     async def _watch(self, connection: Connection, liveness: Liveness) -> None:
         while (deadline := liveness.next_deadline()) is not None:
-            await asyncio.sleep(max(0.0, deadline - self._clock.monotonic()) + 0.01)
+            await self._sleep(deadline)
             for effect in liveness.on_tick(self._clock.monotonic()):
                 if isinstance(effect, Dead):
                     raise _Ended(effect.reason)

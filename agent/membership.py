@@ -9,19 +9,14 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.state import StateDir
+from agent.state import NotJoined, StateDir
 from protocol.codec import Record
-from protocol.errors import AuxilioError, ConfigInvalid
+from protocol.errors import AuxilioError
 from protocol.ids import DeviceId, OrganisationId, TokenId, device_id
 from protocol.policy import Relay
 from protocol.signing import KeyRawSigner, SshsigSigner, load_private_key, private_key_pem
 
 MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
-
-
-class NotJoined(ConfigInvalid):
-    code = "not_joined"
-    default_hint = "Join with `auxilio-agent join TOKEN`; your support organisation gives you the token."
 
 
 class Membership(Record, frozen=True, kw_only=True):
@@ -80,12 +75,16 @@ def load_or_make_keys(state: StateDir, entropy: Callable[[int], bytes]) -> Devic
     return _keys(state, pem, sealing)
 
 
-def load_keys(state: StateDir) -> DeviceKeys:
-    """Raises NotJoined, CorruptState."""
-    pem, sealing = state.read("device_key"), state.read("sealing_key")
-    if pem is None or sealing is None:
-        raise NotJoined("this device has no key yet")
-    return _keys(state, pem, sealing)
+def load_keys(state: StateDir, membership: Membership) -> DeviceKeys:
+    """The keys of the device that joined. Raises CorruptState where they are missing or another device's."""
+    files = {name: state.read(name) for name in ("device_key", "sealing_key")}
+    for name, data in files.items():
+        if data is None:
+            raise state.corrupt(name, "it is missing")
+    keys = _keys(state, files["device_key"] or b"", files["sealing_key"] or b"")
+    if keys.device != membership.device:
+        raise state.corrupt("device_key", f"it is not the key of {membership.device}")
+    return keys
 
 
 def _keys(state: StateDir, pem: bytes, sealing: bytes) -> DeviceKeys:

@@ -1,6 +1,6 @@
 """What a customer reads, in English and Spanish. Keys are complete in both; a test holds them to it.
 
-What only administrators and technicians read (errors, the log) is English.
+What only administrators and technicians read (most errors, the log) is English.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ ENGLISH: Mapping[str, str] = {
     "imported": "The policy was taken over: number {number}.",
     "known": "The policy was not newer than the one that is held: number {number}.",
     "no_log": "The log is empty.",
+    "spool_failed": "cannot be kept at the moment: {reason}",
+    "machine_changed": "This agent's files come from another machine. If they were copied, leave and join anew.",
 }
 
 SPANISH: Mapping[str, str] = {
@@ -85,7 +87,34 @@ SPANISH: Mapping[str, str] = {
     "imported": "Se han adoptado las normas número {number}.",
     "known": "Las normas no eran más recientes que las vigentes: número {number}.",
     "no_log": "El registro está vacío.",
+    "spool_failed": "no se pueden guardar por ahora: {reason}",
+    "machine_changed": "Los archivos de este agente proceden de otro equipo. "
+    "Si se copiaron, deje la organización y vuelva a unirse.",
 }
+
+ERRORS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "es": {
+        "agent_not_running": (
+            "el agente no está en marcha",
+            "Inícielo con `auxilio-agent run`, o como servicio del sistema.",
+        ),
+        "ambiguous": (
+            "hay varias solicitudes pendientes",
+            "Indique la sesión; `auxilio-agent status` las muestra.",
+        ),
+        "inside_session": ("desde la sesión de un técnico no se puede responder por el cliente", ""),
+        "not_admin": ("solo el administrador del equipo puede hacer esto", "Ejecútelo como root."),
+        "not_found": ("ninguna sesión con ese identificador espera respuesta", ""),
+        "not_joined": (
+            "este equipo no pertenece a ninguna organización",
+            "Únase con `auxilio-agent join CÓDIGO`; su servicio de asistencia le da el código.",
+        ),
+        "not_present": ("solo puede hacerlo quien haya iniciado sesión en este equipo", ""),
+        "nothing_asked": ("nadie pide permiso en este momento", ""),
+        "too_late": ("la respuesta llegó demasiado tarde", "El técnico puede volver a pedirlo."),
+    }
+}
+"""Message and hint of the errors that a customer meets, by code, in other languages than English."""
 
 CATALOGUES: Mapping[str, Mapping[str, str]] = {"en": ENGLISH, "es": SPANISH}
 
@@ -97,6 +126,11 @@ def language(environment: Mapping[str, str] = os.environ) -> str:
         if value:
             return "es" if value.lower().startswith("es") else "en"
     return "en"
+
+
+def say_error(code: str) -> tuple[str, str] | None:
+    """Message and hint of an error in the customer's language; None where it says itself what there is to say."""
+    return ERRORS.get(language(), {}).get(code)
 
 
 def say(key: str, **values: object) -> str:

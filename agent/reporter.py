@@ -18,7 +18,7 @@ from agent.release import RELEASE
 from agent.reporting import CHEAP_S, Collect, Effect, Forget, PutBlobs, ReportMachine, SendReport, StartOver
 from agent.session.journal import Journal
 from agent.spool import Spool
-from agent.state import StateDir
+from agent.state import CorruptState, StateDir
 from protocol.codec import Record, encode
 from protocol.errors import AuxilioError
 from protocol.ids import Sha256
@@ -108,6 +108,8 @@ class Reporter:
         except AuxilioError as exc:
             # Only a cache of what was reported: without it everything is reported once more.
             log.warning("%s", exc.message)
+            if isinstance(exc, CorruptState):
+                self._state.move_aside("reports.json")
             return _Known()
 
     # -- the link ---------------------------------------------------------------------------------------------------

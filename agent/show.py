@@ -25,20 +25,35 @@ def read_status(path: Path) -> dict[str, Any]:
 
 def _from_files(path: Path) -> dict[str, Any]:
     from agent.documents import Documents
-    from agent.membership import NotJoined, load_membership
-    from agent.spool import Spool
+    from agent.membership import load_membership
+    from agent.spool import read_spool_status
     from agent.state import StateDir
     from agent.status import files_status
 
-    if not path.exists():
-        raise NotJoined("this device has not joined an organisation")
     state = StateDir(path)
     membership = load_membership(state)
-    spool = Spool(path / "spool.sqlite")
+    spool = read_spool_status(path / "spool.sqlite")
+    return files_status(membership, Documents(state, membership, SystemClock()), spool)
+
+
+def read_log(path: Path, last: int) -> list[dict[str, Any]]:
+    """The last entries of the log, from its files, or from the agent where those are closed to us.
+
+    Raises NotJoined, AgentNotRunning, Answered, or what storage_failed returns.
+    """
+    from agent.journal import read_journal
+    from agent.state import NotJoined, storage_failed
+
     try:
-        return files_status(membership, Documents(state, membership, SystemClock()), spool.status())
-    finally:
-        spool.close()
+        entries = read_journal(path / "journal.jsonl", last)
+    except PermissionError:
+        answer: list[dict[str, Any]] = ask(socket_path(path), "log", str(last))["entries"]
+        return answer
+    except OSError as exc:
+        raise storage_failed(path, exc) from exc
+    if not entries and not path.exists():
+        raise NotJoined(f"this device has not joined an organisation: there is no directory {path}")
+    return entries
 
 
 def show_status(status: dict[str, Any], now: float) -> str:
@@ -52,12 +67,14 @@ def show_status(status: dict[str, Any], now: float) -> str:
         rows += _connection_rows(status, now)
     rows.append((say("policy"), _policy_text(status, now)))
     spool = status["spool"]
-    rows.append((say("waiting_reports"), say("reports", reports=spool["reports"], size=size_text(spool["bytes"]))))
+    rows.append((say("waiting_reports"), _spool_text(spool, status["spool_failure"])))
     if status["clock_behind_s"]:
         rows.append((say("clock"), say("clock_behind", duration=duration_text(status["clock_behind_s"]))))
     width = max(len(name) for name, _ in rows)
     lines = [say("running") if status["running"] else say("not_running"), ""]
     lines += [f"{name:<{width}}  {escape(value)}" for name, value in rows]
+    if status["machine_changed"]:
+        lines += ["", say("machine_changed")]
     if status["restricted_by"]:
         lines += ["", say("restricted", fields=escape(", ".join(status["restricted_by"])))]
     if status.get("waiting"):
@@ -93,6 +110,12 @@ def _texts(session: dict[str, Any]) -> dict[str, str]:
         "purpose": session["purpose"],
         "capabilities": ", ".join(session["capabilities"]),
     }
+
+
+def _spool_text(spool: dict[str, Any], failure: str) -> str:
+    if spool["reports"] is None:
+        return say("spool_failed", reason=failure or "?")
+    return say("reports", reports=spool["reports"], size=size_text(spool["bytes"]))
 
 
 def _policy_text(status: dict[str, Any], now: float) -> str:

@@ -219,3 +219,19 @@ class Spool:
 
     def close(self) -> None:
         self._db.close()
+
+
+def read_spool_status(path: Path) -> SpoolStatus | None:
+    """What waits in the spool at `path`, which stays as it is; None where it cannot be read."""
+    if not path.exists():
+        return SpoolStatus(0, 0, 0)
+    try:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)
+        try:
+            count = db.execute("SELECT count(*) FROM reports").fetchone()[0]
+            dropped = db.execute("SELECT value FROM state WHERE name = 'dropped'").fetchone()
+            return SpoolStatus(count, Spool._bytes(db), dropped[0] if dropped else 0)
+        finally:
+            db.close()
+    except (sqlite3.Error, OSError):
+        return None

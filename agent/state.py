@@ -3,8 +3,9 @@
     device_key        OpenSSH PEM; never leaves the device        sealing_key   age identity
     membership.json   which organisation, since when, by which relays
     charters/N.json   every charter accepted, as it was signed    policy.json   record.json
-    floor.json        the time floor                              reports.json  what was last reported
-    spool.sqlite      reports that wait                           journal.jsonl the log
+    floor.json        the time floor                              forks.json    documents that contradict those held
+    reports.json      what was last reported                      spool.sqlite  reports that wait
+    journal.jsonl     the log                                     joining.json  whom an unfinished join is for
     lock              held by the one agent that runs here        control.sock  where commands ask it
 
 Mode 0700, files 0600. A file is replaced as a whole: written beside, flushed to the disk, renamed.
@@ -12,13 +13,16 @@ Mode 0700, files 0600. A file is replaced as a whole: written beside, flushed to
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from agent import platform
 from protocol.codec import MAX_DOCUMENT_BYTES, decode, encode
 from protocol.errors import AuxilioError, BadMessage, ConfigInvalid, Unavailable
 
@@ -29,10 +33,33 @@ MAX_FILE_BYTES = 4 * MAX_DOCUMENT_BYTES
 SYSTEM_STATE = Path("/var/lib/auxilio-agent")
 
 
+OURS = frozenset({"device_key", "sealing_key", "membership.json", "joining.json", "journal.jsonl", "lock"})
+"""Any of these makes a folder a state directory, whose modes may be tightened. No other folder is touched."""
+
+LOCK_WITHIN_S = 2.0
+"""Commands hold the lock for milliseconds: an agent that starts meanwhile waits, and is not refused."""
+
+LOCK_EVERY_S = 0.05
+
+FETCHED_AGAIN = frozenset({"policy.json", "record.json", "forks.json"})
+
+
 class CorruptState(ConfigInvalid):
     """A file of the state directory that is not what was once written. It is never overwritten."""
 
     code = "corrupt_state"
+
+
+class NotJoined(ConfigInvalid):
+    code = "not_joined"
+    default_hint = "Join with `auxilio-agent join TOKEN`; your support organisation gives you the token."
+
+
+class AlreadyRunning(ConfigInvalid):
+    code = "already_running"
+    default_hint = (
+        "`auxilio-agent status` asks the one that runs. Several on one machine each need a --state of their own."
+    )
 
 
 def default_state_dir() -> Path:
@@ -44,6 +71,16 @@ def default_state_dir() -> Path:
         return SYSTEM_STATE
     base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / "auxilio-agent"
+
+
+def customer_state_dir() -> Path:
+    """Where the commands of whoever sits at the device look: their own agent's directory if they run one, else the
+    system's, whose control socket answers those who are logged in.
+    """
+    own = default_state_dir()
+    if own == SYSTEM_STATE or os.environ.get("AUXILIO_AGENT_STATE") or (own / "membership.json").exists():
+        return own
+    return SYSTEM_STATE if SYSTEM_STATE.exists() else own
 
 
 def storage_failed(path: Path, exc: OSError) -> AuxilioError:
@@ -66,14 +103,54 @@ def storage_failed(path: Path, exc: OSError) -> AuxilioError:
 class StateDir:
     """One agent's state directory, which exists and is private once this object does."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises ConfigInvalid or Unavailable where it cannot be made."""
+    def __init__(self, path: Path, *, make: bool = False) -> None:
+        """make: for the command that begins one.
+
+        Raises NotJoined where there is none and none is to be made, ConfigInvalid (no_permission, not_a_state) or
+        Unavailable where it cannot be used.
+        """
         self.path = path
         with self._failures(path):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if make:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                entries = set(os.listdir(path))
+            except (FileNotFoundError, NotADirectoryError) as exc:
+                raise NotJoined(f"this device has not joined an organisation: there is no directory {path}") from exc
             if path.stat().st_mode & 0o077:
-                path.chmod(0o700)
-            (path / "charters").mkdir(mode=0o700, exist_ok=True)
+                self._tighten(entries, make=make)
+
+    def _tighten(self, entries: set[str], *, make: bool) -> None:
+        """`--state /tmp` must not close /tmp to everybody else."""
+        if entries & OURS or (make and not entries):
+            self.path.chmod(0o700)
+        elif make:
+            raise ConfigInvalid(
+                f"{self.path} holds other things and is open to others, so it cannot become a state directory",
+                code="not_a_state",
+                hint="Name a new directory with --state.",
+            )
+
+    def lock(self, within_s: float = LOCK_WITHIN_S) -> int:
+        """Be the only one to change what is here; return the descriptor that holds the lock. Raises AlreadyRunning."""
+        deadline = time.monotonic() + within_s
+        while True:
+            with self._failures(self.path / "lock"):
+                descriptor = platform.lock_file(self.path / "lock")
+            if descriptor is not None:
+                return descriptor
+            if time.monotonic() > deadline:
+                raise AlreadyRunning(f"an agent is already running with the state directory {self.path}")
+            time.sleep(LOCK_EVERY_S)
+
+    @contextmanager
+    def locked(self, within_s: float = LOCK_WITHIN_S) -> Iterator[None]:
+        """As `lock`, for as long as the block lasts."""
+        descriptor = self.lock(within_s)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def _failures(self, path: Path) -> Iterator[None]:
@@ -101,6 +178,7 @@ class StateDir:
         beside = path.with_name(f".{path.name}.new")
         with self._failures(path):
             try:
+                path.parent.mkdir(mode=0o700, exist_ok=True)
                 descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
                 with open(descriptor, "wb") as file:
                     file.write(data)
@@ -109,7 +187,8 @@ class StateDir:
                 os.replace(beside, path)
                 _sync_folder(path.parent)
             except OSError:
-                beside.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    beside.unlink(missing_ok=True)
                 raise
 
     def read_as(self, name: str, type_: type[T]) -> T | None:
@@ -129,15 +208,30 @@ class StateDir:
         with self._failures(self.path / name):
             (self.path / name).unlink(missing_ok=True)
 
+    def move_aside(self, name: str) -> Path:
+        """Put a damaged file where it can be looked at, and return where. Nothing is overwritten."""
+        path, number = self.path / name, 1
+        while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+            number += 1
+        with self._failures(path):
+            path.rename(aside)
+        return aside
+
     def names(self, folder: str) -> list[str]:
+        """Of the files in a folder, sorted; none where there is no such folder."""
         with self._failures(self.path / folder):
-            return sorted(entry for entry in os.listdir(self.path / folder) if not entry.startswith("."))
+            try:
+                entries = os.listdir(self.path / folder)
+            except FileNotFoundError:
+                return []
+        return sorted(entry for entry in entries if not entry.startswith("."))
 
     def corrupt(self, name: str, why: str) -> CorruptState:
-        return CorruptState(
-            f"{self.path / name} is damaged: {why}",
-            hint="Restore it from a backup, or move the whole folder away and join again. Nothing was changed.",
-        )
+        if name in FETCHED_AGAIN:
+            hint = "Move that file away: the agent fetches it again from its relay. Nothing was changed."
+        else:
+            hint = "Restore it from a backup, or move the whole folder away and join again. Nothing was changed."
+        return CorruptState(f"{self.path / name} is damaged: {why}", hint=hint)
 
 
 def _sync_folder(folder: Path) -> None:

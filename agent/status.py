@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.documents import Documents
-from agent.membership import Membership
+from agent.membership import Membership, machine_hash
 from agent.release import RELEASE
 from agent.spool import SpoolStatus
 from protocol.time_floor import BEHIND_S
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from agent.supervisor import Agent
 
 
-def files_status(membership: Membership, documents: Documents, spool: SpoolStatus) -> dict[str, Any]:
-    """What the state directory alone can tell."""
+def files_status(
+    membership: Membership, documents: Documents, spool: SpoolStatus | None, spool_failure: str = ""
+) -> dict[str, Any]:
+    """What the state directory alone can tell. spool: None where it cannot be read, and its fields are null then."""
     policy, record = documents.authority.policy, documents.record
     order = documents.authority.policy_order
     behind_s = documents.clock_behind_s()
@@ -36,7 +38,9 @@ def files_status(membership: Membership, documents: Documents, spool: SpoolStatu
         "forks": list(documents.authority.forks),
         "relays": [relay.url for relay in documents.relays()],
         "clock_behind_s": round(behind_s) if behind_s > BEHIND_S else 0,
-        "spool": msgspec.to_builtins(spool),
+        "spool": msgspec.to_builtins(spool) if spool else dict.fromkeys(SpoolStatus.__struct_fields__),
+        "spool_failure": spool_failure,
+        "machine_changed": membership.machine not in ("", machine_hash()),
     }
 
 
@@ -44,7 +48,7 @@ def running_status(agent: Agent) -> dict[str, Any]:
     """What the running agent knows besides."""
     machine = agent.link.machine
     return {
-        **files_status(agent.membership, agent.documents, agent.spool.status()),
+        **files_status(agent.membership, agent.documents, agent.reports.status(), agent.reports.failure),
         "running": True,
         "linked": agent.link.linked,
         "link_state": machine.state.value,

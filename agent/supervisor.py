@@ -11,29 +11,30 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from agent import platform
 from agent.admission import DeviceView
-from agent.control import ControlRequest, ControlServer, Peer, check_peer, socket_path
-from agent.documents import MAX_SIGNED_BYTES, Documents, read_signed
-from agent.journal import FileJournal
+from agent.control import MAX_LOG_BYTES, ControlRequest, ControlServer, Peer, check_peer, socket_path
+from agent.documents import Documents
+from agent.fetching import Fetcher
+from agent.journal import FileJournal, read_journal
 from agent.link_driver import LinkDriver
-from agent.membership import load_keys, load_membership
+from agent.membership import load_keys, load_membership, machine_hash
+from agent.messages import say
 from agent.release import RELEASE
-from agent.reporter import Reporter
+from agent.report_desk import ReportDesk
 from agent.reporting import CHEAP_S
 from agent.session.desk import SessionDesk
 from agent.session.overview import PendingConsent
-from agent.spool import Spool
-from agent.state import StateDir
+from agent.state import StateDir, storage_failed
 from agent.status import running_status
 from protocol.authority import Outcome
 from protocol.codec import encode
-from protocol.errors import AuxilioError, ConfigInvalid
-from protocol.ids import SessionId, Sha256, parse_session_id
+from protocol.errors import AuxilioError, BadMessage
+from protocol.ids import SessionId, parse_session_id
 from protocol.keys import public_line
 from protocol.link import (
     VERSIONS,
@@ -41,7 +42,6 @@ from protocol.link import (
     Goodbye,
     Held,
     Hello,
-    PolicyNumber,
     ReportAck,
     ReportMissing,
     SessionClose,
@@ -54,8 +54,7 @@ from protocol.login import LinkStatement
 from protocol.policy import Relay
 from protocol.statement import LINK, seal_statement
 from protocol.system_clock import Clock
-from transport.blobs import get_blob
-from transport.http import RelayClient
+from protocol.text import escape
 from transport.relay_address import RelayAddress
 
 log = logging.getLogger(__name__)
@@ -63,14 +62,12 @@ log = logging.getLogger(__name__)
 KEEP_FLOOR_S = 300.0
 """A power cut costs at most this much of the time floor."""
 
-FETCH_POLICY_S = 20.0
+TRY_AGAIN_S = 30.0
+"""Where the disk was full."""
 
-
-class AlreadyRunning(ConfigInvalid):
-    code = "already_running"
-    default_hint = (
-        "`auxilio-agent status` asks the one that runs. Several on one machine each need a --state of their own."
-    )
+AFTER_A_BUG_S = 30.0
+"""Until a part that failed by a bug of ours begins anew. The others go on meanwhile: a device that is out of reach
+cannot be repaired."""
 
 
 class Agent:
@@ -81,18 +78,21 @@ class Agent:
 
         Raises NotJoined, CorruptState, AlreadyRunning, Unavailable.
         """
-        if platform.lock_file(state.path / "lock") is None:
-            raise AlreadyRunning(f"an agent is already running with the state directory {state.path}")
+        state.lock()  # held until this process ends
         self.state = state
         self.clock = clock
         self.membership = load_membership(state)
-        self.keys = load_keys(state)
+        self.keys = load_keys(state, self.membership)
         self.documents = Documents(state, self.membership, clock)
         self.journal = FileJournal(state.path / "journal.jsonl", self.documents.now)
-        self.spool = Spool(state.path / "spool.sqlite")
-        if self.spool.moved_aside is not None:
-            self.journal.record("spool_damaged", moved_to=str(self.spool.moved_aside))
         self.link = LinkDriver(self, clock)
+        self.fetcher = Fetcher(
+            self.documents,
+            self.membership.organisation,
+            self.journal,
+            accepted=self._accepted,
+            looked_at=lambda refused: self.link.send(self._held(refused)),
+        )
         self.desk = SessionDesk(
             view=self._view,
             now=self.documents.now,
@@ -100,12 +100,11 @@ class Agent:
             device_key=self.keys.signer,
             journal=self.journal,
             send=self.link.send,
-            fetch_policy=self._await_policy,
+            fetch_policy=self.fetcher.fetch_policy,
             ask=self._asked,
         )
-        self.reporter = Reporter(
+        self.reports = ReportDesk(
             state=state,
-            spool=self.spool,
             membership=self.membership,
             keys=self.keys,
             clock=clock,
@@ -114,9 +113,7 @@ class Agent:
             journal=self.journal,
             look_s=look_s,
         )
-        self._announced: asyncio.Queue[Announced] = asyncio.Queue(maxsize=64)
-        self._relay: tuple[RelayAddress, str] | None = None
-        self._changed = asyncio.Event()
+        self._control = ControlServer(socket_path(self.state.path), self._command, own_uid=_own_uid())
         self._stop = asyncio.Event()
         self.left = False
 
@@ -128,34 +125,58 @@ class Agent:
         with contextlib.suppress(NotImplementedError):  # Windows' loops have none
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stop.set)
-        control = ControlServer(socket_path(self.state.path), self._command)
-        await control.start()
+        await self._listen()
         self.journal.record("started", agent=RELEASE, device=self.membership.device)
+        if self.membership.machine not in ("", machine_hash()):
+            self.journal.record("machine_changed", joined_on=self.membership.machine, now=machine_hash())
+        parts = (self.link.run, self.reports.run, self.fetcher.run, self._keep_house)
+        unwatch = platform.watch_network(self.link.network_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(work)
-                    for work in (self.link.run(), self.reporter.run(), self._fetch_documents(), self._keep_floor())
-                ]
+                running = [tasks.create_task(self._keep_going(part)) for part in parts]
                 await self._stop.wait()
                 await self.desk.close("agent_stopped")
                 for task in running:
                     task.cancel()
         finally:
-            await control.close()
-            self.spool.close()
+            unwatch()
+            await self._control.close()
             self.journal.record("stopped")
             self.journal.close()
             if not self.left:
-                self.documents.keep_floor()
+                self._save()
 
-    async def _keep_floor(self) -> None:
+    async def _keep_going(self, part: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                self.documents.keep_floor()
-            except AuxilioError as exc:
-                log.warning("%s", exc.message)
-            await asyncio.sleep(KEEP_FLOOR_S)
+                await part()
+            except Exception as exc:
+                log.exception("a part of the agent failed by a bug of ours")
+                self.journal.record("bug", error=f"{type(exc).__name__}: {exc}")
+            await asyncio.sleep(AFTER_A_BUG_S)
+
+    async def _listen(self) -> None:
+        """A full disk makes no socket: nobody can be asked then, but what needs no answer goes on."""
+        try:
+            await self._control.start()
+        except AuxilioError as exc:
+            if exc.reason != "disk_full":
+                raise
+            log.warning("%s", exc.message)
+
+    def _save(self) -> None:
+        try:
+            self.documents.keep_floor()
+            self.documents.save()
+        except AuxilioError as exc:
+            log.warning("%s", exc.message)
+
+    async def _keep_house(self) -> None:
+        while True:
+            self._save()
+            if not self._control.is_listening:
+                await self._listen()
+            await asyncio.sleep(KEEP_FLOOR_S if self.documents.is_saved and self._control.is_listening else TRY_AGAIN_S)
 
     def _view(self) -> DeviceView:
         held = self.documents.record
@@ -203,16 +224,16 @@ class Agent:
         )
 
     def link_up(self, welcome: Welcome, relay: RelayAddress) -> None:
-        self._relay = (relay, welcome.blob_token)
         self.journal.record("online", relay=relay.dialled_name, offline_reason=self.link.machine.offline_reason)
+        self.fetcher.link_up(relay, welcome.blob_token)
         self.desk.link_up()
-        self.reporter.link_up(relay, welcome.blob_token, welcome.report)
+        self.reports.link_up(relay, welcome.blob_token, welcome.report)
 
     def link_down(self, reason: str) -> None:
-        self._relay = None
         self.journal.record("offline", reason=reason)
+        self.fetcher.link_down()
         self.desk.link_down()
-        self.reporter.link_down()
+        self.reports.link_down()
 
     def link_message(self, message: ToAgent) -> None:
         match message:
@@ -221,60 +242,18 @@ class Agent:
             case SessionClose(session=session, reason=reason):
                 self.desk.withdraw(session, reason)
             case ReportAck():
-                self.reporter.on_ack(message)
+                self.reports.on_ack(message)
             case ReportMissing():
-                self.reporter.on_missing(message)
-            case Goodbye(reason=reason):
-                self.reporter.on_goodbye(reason)
+                self.reports.on_missing(message)
             case Announced():
-                if not self._announced.full():
-                    self._announced.put_nowait(message)
+                self.fetcher.announced(message)
+            case Goodbye(reason=reason):
+                self.reports.on_goodbye(reason)
             case _:
                 pass  # a Challenge or Welcome after the handshake: nothing to do about it
 
-    # -- documents --------------------------------------------------------------------------------------------------
-
-    async def _fetch_documents(self) -> None:
-        while True:
-            announced = await self._announced.get()
-            if self._relay is None:
-                continue  # the next Welcome announces again
-            relay, bearer = self._relay
-            try:
-                async with RelayClient(relay, bearer=bearer) as client:
-                    refused = await self._accept_announced(client, announced)
-            except AuxilioError as exc:
-                log.warning("documents could not be fetched: %s", exc.message)
-                continue
-            self.link.send(self._held(refused))
-
-    async def _accept_announced(self, client: RelayClient, announced: Announced) -> list[str]:
-        refused: list[str] = []
-
-        async def each(digest: Sha256, kind: str) -> None:
-            signed = read_signed(await get_blob(client, digest, limit=MAX_SIGNED_BYTES))
-            try:
-                if kind == "charter":
-                    outcome = self.documents.accept_charters((signed,))
-                elif kind == "policy":
-                    outcome = self.documents.accept_policy(signed)
-                else:
-                    outcome = self.documents.accept_record(signed)
-            except AuxilioError as exc:
-                refused.append(f"{digest}: {exc.reason}")
-                self.journal.record(f"{kind}_refused", sha256=digest, code=exc.reason, message=exc.message)
-                return
-            self._accepted(kind, outcome)
-
-        for digest in announced.charters:
-            await each(digest, "charter")
-        if announced.policy is not None:
-            await each(announced.policy, "policy")
-        if announced.record is not None:
-            await each(announced.record, "record")
-        return refused
-
     def _accepted(self, kind: str, outcome: Outcome) -> None:
+        """A document was looked at: let everything be judged anew that rests on it."""
         if outcome in (Outcome.KNOWN, Outcome.LOWER):
             return
         order = self.documents.authority.policy_order
@@ -287,41 +266,32 @@ class Agent:
         if kind != "record" and self.documents.drop_void_record():
             self.journal.record("record_void")
         self.desk.review()
-        self.link.hurry()  # it may name other relays, and we may be waiting for one that is gone
-        self._changed.set()
-
-    async def _await_policy(self, wanted: PolicyNumber) -> None:
-        """A console knows a newer policy than we: wait until the relay has told us, or not."""
-        try:
-            async with asyncio.timeout(FETCH_POLICY_S):
-                while _order(self.documents.authority.policy_order) < _order(wanted):
-                    self._changed.clear()
-                    self.link.send(self._held())  # a relay that knows better announces it again
-                    await self._changed.wait()
-        except TimeoutError:
-            pass
+        self.link.reconsider()
+        self.fetcher.notice()
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
     def _asked(self, pending: PendingConsent) -> None:
-        log.warning(
-            "%s asks for a session (%s): answer with `auxilio-agent allow` or `auxilio-agent deny`",
-            pending.technician,
-            pending.purpose,
-        )
+        seconds = max(0, round(pending.until_at - self.documents.now()))
+        texts = {"technician": pending.technician, "account": pending.account, "purpose": pending.purpose}
+        texts["capabilities"] = ", ".join(pending.capabilities)
+        log.warning("%s %s", escape(say("question", seconds=seconds, **texts)), say("how_to_answer"))
 
     async def _command(self, request: ControlRequest, peer: Peer) -> dict[str, Any]:
         """One command from this device. Raises AuxilioError."""
+        of_a_session = bool(platform.ancestors(peer.pid) & self.desk.process_ids())
         check_peer(
             request,
             peer,
             own_uid=_own_uid(),
             present_uids=platform.present_uids(),
-            inside=bool(platform.ancestors(peer.pid) & self.desk.process_ids()),
+            inside=of_a_session or platform.shares_our_service(peer.pid),
         )
         match request.command:
             case "status":
                 return running_status(self)
+            case "log":
+                return {"entries": self._log(request.argument)}
             case "allow" | "deny":
                 session = self._session(request.argument)
                 answer = self.desk.allow(session) if request.command == "allow" else self.desk.deny(session)
@@ -339,20 +309,29 @@ class Agent:
                 self._stop.set()
                 return {"organisation": self.membership.organisation}
 
+    def _log(self, last: str) -> list[dict[str, Any]]:
+        if not (last.isascii() and last.isdigit()):
+            raise BadMessage("the number of entries is not a number")
+        try:
+            return read_journal(self.state.path / "journal.jsonl", int(last[:9]), max_bytes=MAX_LOG_BYTES)
+        except OSError as exc:
+            raise storage_failed(self.state.path, exc) from exc
+
     @staticmethod
     def _session(text: str) -> SessionId | None:
         return parse_session_id(text) if text else None
 
     def import_policy(self, data: bytes) -> dict[str, Any]:
         """Take over a policy that was carried by hand. Raises Untrusted, BadMessage."""
-        outcome = self.documents.accept_bundle(data)
+        charter = self.documents.authority.charter_number
+        try:
+            outcome = self.documents.accept_bundle(data)
+        finally:
+            if self.documents.authority.charter_number != charter:
+                self._accepted("charter", Outcome.ACCEPTED)
         self._accepted("policy", outcome)
         order = self.documents.authority.policy_order
         return {"outcome": outcome.value, "epoch": order.epoch, "number": order.number}
-
-
-def _order(number: PolicyNumber) -> tuple[int, int]:
-    return number.epoch, number.number
 
 
 def _own_uid() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +35,30 @@ def ancestors(pid: int) -> set[int]:
     """`pid` and the processes that it descends from, as far as the system tells."""
     found: set[int] = _system().ancestors(pid)
     return found
+
+
+def shares_our_service(pid: int) -> bool:
+    """True where this agent is a service and `pid` runs inside of it, as all that it started does for good."""
+    shares: bool = _system().shares_our_service(pid)
+    return shares
+
+
+def watch_network(changed: Callable[[], None]) -> Callable[[], None]:
+    """Call `changed` in the running loop after the network changed; return what ends it."""
+    if os.name != "posix":
+        return lambda: None
+    from agent.platform import posix_network
+
+    return posix_network.watch_network(changed)
+
+
+def source_address(destination: str) -> str | None:
+    """Our IP address from which packets to `destination` would leave now; None where none would, or nobody knows."""
+    if os.name != "posix":
+        return None
+    from agent.platform import posix_network
+
+    return posix_network.source_address(destination)
 
 
 def lock_file(path: Path) -> int | None:

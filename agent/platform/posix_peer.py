@@ -13,6 +13,8 @@ from agent.platform.posix_accounts import present_users
 
 MAX_DEPTH = 256
 
+OUR_SERVICE = "auxilio-agent.service"
+
 
 def peer_of(peer: socket.socket) -> tuple[int, int]:
     """pid and uid of a Unix socket's peer, by the kernel (unix(7), SO_PEERCRED)."""
@@ -43,6 +45,36 @@ def ancestors(pid: int) -> set[int]:
             pid = int(fields[1])
         except (OSError, ValueError, IndexError):
             break
+    return found
+
+
+def shares_our_service(pid: int, proc: Path = Path("/proc")) -> bool:
+    """True where this process is the main one of a systemd service and `pid` is in the same control group.
+
+    A process cannot leave its service's group without privilege, however often it forks (cgroups(7)). Where the
+    agent was started by hand the group is that of a whole login, and says nothing. proc: where procfs is.
+    """
+    try:
+        ours = _systemd_group((proc / "self" / "cgroup").read_text("ascii", "replace"))
+        theirs = _systemd_group((proc / str(pid) / "cgroup").read_text("ascii", "replace"))
+    except OSError:
+        return False
+    if ours is None or ours != theirs or not ours.endswith(".service"):
+        return False
+    # systemd.exec(5); before its version 248 only the name of our own unit tells.
+    return os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()) or ours.endswith(f"/{OUR_SERVICE}")
+
+
+def _systemd_group(text: str) -> str | None:
+    """The path in the hierarchy that systemd keeps: `0::PATH`, or `N:name=systemd:PATH` in the older layout."""
+    found = None
+    for line in text.splitlines():
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers == "name=systemd":
+            return path
+        if number == "0" and not controllers:
+            found = path
     return found
 
 

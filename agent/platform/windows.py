@@ -21,6 +21,10 @@ def ancestors(pid: int) -> set[int]:
     return {pid}
 
 
+def shares_our_service(pid: int) -> bool:
+    return False
+
+
 def lock_file(path: Path) -> int | None:
     """Opened for exclusive creation: a leftover after a crash has to be removed by hand."""
     try:
