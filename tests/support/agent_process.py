@@ -33,6 +33,7 @@ class AgentProcess:
     def __init__(self, state: Path, environment: dict[str, str] | None = None) -> None:
         self.state = state
         self.environment = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
+        self.run_arguments: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
         self.output = state.parent / f"{state.name}.output"
 
@@ -56,11 +57,16 @@ class AgentProcess:
         device: str = json.loads(result.stdout)["device"]
         return device
 
+    def run_command(self) -> list[str]:
+        """What `start` starts."""
+        words = [sys.executable, "-m", "agent.main", "run", "--verbose", "--state", str(self.state)]
+        return [*words, *self.run_arguments]
+
     def start(self, *prefix: str) -> None:
         """prefix: a command to run it under, such as strace."""
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "agent.main", "run", "--verbose", "--state", str(self.state)],
+                [*prefix, *self.run_command()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
