@@ -300,7 +300,7 @@ def test_an_answer_to_nobody_is_one_line_and_a_hint(attended: World) -> None:
     assert done.returncode == 3 and "Traceback" not in done.stderr and done.stderr
 
 
-# -- whoever owns the relay ---------------------------------------------------------------------------------------------
+# -- whoever owns the relay -------------------------------------------------------------------------------------------
 
 
 def test_the_relays_database_and_keys_open_no_session(world: World) -> None:

@@ -218,7 +218,7 @@ class SessionWorld:
                     return unused[0]
         raise AssertionError("the device issued no nonce")
 
-    _used_nonces: set[str] = set()  # noqa: RUF012  # of all worlds: nonces are unique
+    _used_nonces: set[str] = set()  # of all worlds: nonces are unique
 
     def request(self, **changes: Any) -> SessionRequest:
         now = int(self.clock.now())
@@ -412,7 +412,9 @@ def _processes() -> list[tuple[int, int, str]]:
     return found
 
 
-async def run(command: list[str], *, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
+async def run(
+    command: list[str], *, stdin: bytes | None = None, within_s: float = WITHIN_S
+) -> tuple[int, bytes, bytes]:
     """(status, output, errors) of a program, without blocking the loop."""
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -420,7 +422,7 @@ async def run(command: list[str], *, stdin: bytes | None = None) -> tuple[int, b
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(within_s):
         out, err = await process.communicate(stdin)
     assert process.returncode is not None
     return process.returncode, out, err
