@@ -1,37 +1,41 @@
-# Each target sets up what it needs. `make help` lists them.
+# Each target sets up what it needs, by itself. `make help` lists them.
 SHELL := /bin/sh
-PY := .venv/bin/python
-export PYTHONDONTWRITEBYTECODE := 1
+BIN := .venv/bin
 
 .PHONY: help setup demo test test-long check bench lock clean
 
 help:            ## this list
-	@sed -n 's/^\([a-z-]*\): .*## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
 
 setup:           ## the virtual environment in .venv, from requirements.lock
 	@build/setup.sh
 
-demo: setup      ## the whole system on this machine, with real data; leaves it running
-	@.venv/bin/auxilio demo
+demo:            ## the whole system on this machine, with its real data; goes on running (auxilio demo --stop)
+	@build/setup.sh demo
+	@$(BIN)/auxilio demo
 
-check: setup     ## format, lint, types, import rules, unit tests: under a minute
+check:           ## format, lint, types, import rules, unit tests: in a minute
+	@build/setup.sh
 	@build/check.sh
 
-test: check      ## everything, in its short form
+test:            ## check, and all other tests in their short form
 	@build/setup.sh tests
-	@.venv/bin/pytest -q tests --ignore=tests/unit
+	@build/check.sh
+	@$(BIN)/pytest -q tests --ignore=tests/unit
 
-test-long: check ## everything, in its long form
+test-long:       ## check, and all other tests in their long form: for a night
 	@build/setup.sh tests
-	@AUXILIO_LONG=1 .venv/bin/pytest -q tests --ignore=tests/unit
+	@build/check.sh
+	@AUXILIO_LONG=1 $(BIN)/pytest -q tests --ignore=tests/unit
 
-bench: setup     ## measurements, as ratios against a peer in the same run; JSON in var/
-	@build/setup.sh tests
-	@$(PY) -m tests.bench
+bench:           ## measurements, each as a ratio to a peer in the same run; JSON in var/bench.json
+	@build/setup.sh
+	@$(BIN)/python -m tests.bench
 
-lock: setup      ## resolve pyproject.toml anew into requirements.lock (needs uv)
-	@uv pip compile -q --universal --generate-hashes --all-extras --no-emit-index-url --no-header \
-		--python-version 3.11 -o requirements.lock pyproject.toml
+lock:            ## resolve pyproject.toml anew into requirements.lock
+	@build/lock.sh
 
-clean:           ## everything that the other targets made
-	rm -rf .venv var .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean:           ## remove what the other targets made; ends a demo that still runs
+	@[ ! -x $(BIN)/auxilio ] || [ ! -d var/demo ] || $(BIN)/auxilio demo --stop
+	rm -rf .venv var dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find agent build console protocol relay tests transport -name __pycache__ -prune -exec rm -rf {} +
