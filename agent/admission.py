@@ -23,14 +23,15 @@ import msgspec
 
 from agent.nonces import NoncePool
 from protocol.authority import Authority
-from protocol.certificate import check_certificate
+from protocol.certificate import check_certificate, parse_certificate
 from protocol.device_record import DeviceRecord, facts_of
-from protocol.errors import ConfigInvalid, Refused, Untrusted
+from protocol.errors import AuxilioError, ConfigInvalid, Refused, Untrusted
 from protocol.ids import DeviceId, OrganisationId, SessionId
 from protocol.link import PolicyNumber
 from protocol.policy import ConsentRule, HeldPolicy, Relay
 from protocol.selector import Selector, matches
 from protocol.session import VerifiedRequest, verify_request
+from protocol.sshsig import parse_sshsig
 from protocol.statement import Signed
 from transport.relay_address import RelayAddress, parse_address
 
@@ -286,3 +287,11 @@ def may_open(running: Running, kind: Kind, *, view: DeviceView, now: float) -> N
             code="not_permitted",
             hint="It is an OpenSSH extension that the issuer may leave out.",
         )
+
+
+def claimed_name(signed: Signed) -> str:
+    """Who `signed` says it is by, for the log of a refusal: unverified. "" where it says nothing readable."""
+    try:
+        return parse_certificate(parse_sshsig(signed.signature).signer).key_id
+    except AuxilioError:
+        return ""

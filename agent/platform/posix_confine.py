@@ -1,8 +1,8 @@
 """Give up every privilege, for good: what a session's child does before it hears a byte from the network.
 
 After `confine` the process is an account that owns nothing and runs nothing else; it has no group, no capability and
-no way back to one (empty bounding set, no_new_privs), cannot be traced or dumped, and can make no process and no
-file. Where the agent is not root it stays the same account, and all the rest still holds.
+no way back to one (empty bounding set, no_new_privs), cannot be traced or dumped, and can execute nothing, make no
+process and write no file. Where the agent is not root it stays the same account, and all the rest still holds.
 Sources: capabilities(7), prctl(2), getrlimit(2); constants from linux/prctl.h and linux/capability.h.
 """
 
@@ -13,6 +13,8 @@ import os
 import pwd
 import resource
 import signal
+
+from agent.platform.posix_seccomp import deny_calls
 
 FIRST_UID = 0x41580000
 """Session children take uids from here on, one each: above every range that adduser, systemd or containers assign."""
@@ -63,6 +65,7 @@ def confine(uid: int | None) -> None:
         _become(uid)
     _clear_capabilities(libc)
     _prctl(libc, PR_SET_NO_NEW_PRIVS, 1)
+    deny_calls(libc)
     _prctl(libc, PR_SET_DUMPABLE, 0)
     # Cleared by the change of uid, so set after it: nobody is left to end a child whose supervisor was killed.
     _prctl(libc, PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -14,7 +14,6 @@ import gc
 import importlib
 import os
 import socket
-import ssl
 import sys
 import traceback
 from collections.abc import Callable
@@ -90,7 +89,6 @@ def _import_all() -> ModuleType:
         ctypes.util.find_library = find
     for name in LATE_IMPORTS:
         importlib.import_module(name)
-    ssl.create_default_context()  # reads the system's certificates once, with everything that takes
     return child_server
 
 

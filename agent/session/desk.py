@@ -23,6 +23,7 @@ from agent.admission import (
     PolicyBehind,
     Running,
     admit,
+    claimed_name,
     may_go_on,
 )
 from agent.consent import Answer, Answered, ConsentBook, Question, consent_key
@@ -348,7 +349,11 @@ class SessionDesk:
 
     def _refuse(self, offer: SessionOffer, why: AuxilioError) -> None:
         self._journal.record(
-            "session_refused", session=escape(offer.session, limit=64), code=why.reason, reason=why.message
+            "session_refused",
+            session=escape(offer.session, limit=64),
+            claimed_by=escape(claimed_name(offer.request), limit=64),
+            code=why.reason,
+            reason=why.message,
         )
         self._send(
             SessionRefused(session=offer.session, code=why.reason, message=escape(why.message), hint=escape(why.hint))

@@ -197,6 +197,15 @@ async def test_the_newer_policy_is_fetched_and_the_request_judged_by_it() -> Non
         assert world.fetched == [coming]
 
 
+async def test_the_log_of_a_refusal_says_who_it_claimed_to_be_by() -> None:
+    async with SessionWorld() as world:
+        world.technician = Technician(world, "eve", scope="tag:clinic")
+        await world.refused(world.offer(world.request()))
+        request = world.request()
+        await world.refused(world.offer(request, Signed(payload=b"{}", signature=b"\x00")))
+        assert [entry["claimed_by"] for entry in world.log.of("session_refused")] == ["eve", ""]
+
+
 async def test_a_refusal_that_quotes_a_stranger_is_fit_for_a_terminal() -> None:
     async with SessionWorld() as world:
         request = world.request(account="\x1b[2Jadmin\u202e")
