@@ -13,9 +13,10 @@ import msgspec
 from sqlalchemy import Connection
 
 from protocol.authority import NO_POLICY, Authority, Outcome
-from protocol.errors import AuxilioError, ConfigInvalid
+from protocol.errors import AuxilioError, ConfigInvalid, Untrusted
 from protocol.ids import DeviceId, OrganisationId, Sha256
 from protocol.link import Documents, PolicyNumber
+from protocol.policy import open_policy
 from protocol.statement import Signed
 from protocol.system_clock import Clock
 from relay import logs
@@ -104,10 +105,8 @@ class Authorities:
             base = await self._base(authority)
             if base is not None:
                 # The policy that the charter names as its base is one that we kept: it holds from now on.
-                authority, base_outcome = authority.accept_policy(base.signed)
-                if base_outcome is Outcome.ACCEPTED:
-                    policy = base
-                    accepted.append(base)
+                authority, policy = base
+                accepted.append(policy)
             new = Organisation(authority, (*held.charters, charter), policy)
             await self._commit(new, accepted)
         return outcome, charter.sha256
@@ -125,6 +124,7 @@ class Authorities:
             held = await self._load(organisation)
             authority, outcome = held.authority.accept_policy(signed)
             if outcome is Outcome.KNOWN:
+                await self._sign_anew(held, signed)
                 return outcome, make_document(POLICY, signed, epoch=0, number=0).sha256
             if held.authority.policy_order != (expected or NO_POLICY):
                 now = held.authority.policy_order
@@ -139,6 +139,17 @@ class Authorities:
             document = make_document(POLICY, signed, epoch=payload.epoch, number=payload.number)
             await self._commit(Organisation(authority, held.charters, document), [document])
         return outcome, document.sha256
+
+    async def _sign_anew(self, held: Organisation, signed: Signed) -> None:
+        """The policy in force, signed by a policy key of the present charter: whoever joins now can verify that one,
+        and not a signature of a key that has left the charter. Raises Untrusted."""
+        charter = held.authority.charter
+        if held.policy is None or charter is None or signed == held.policy.signed:
+            return
+        policy = open_policy(signed, charter)
+        document = make_document(POLICY, signed, epoch=held.policy.epoch, number=held.policy.number)
+        authority = msgspec.structs.replace(held.authority, policy=policy)
+        await self._commit(Organisation(authority, held.charters, document), [document])
 
     def _not_accepted(
         self, held: Organisation, authority: Authority, outcome: Outcome, kind: str, signed: Signed
@@ -158,11 +169,22 @@ class Authorities:
             raise Conflict(f"a newer {kind} is in force", code=f"{kind}_lower")
         return document.sha256
 
-    async def _base(self, authority: Authority) -> Document | None:
+    async def _base(self, authority: Authority) -> tuple[Authority, Document] | None:
+        """The policy that a charter names as its base, where we kept it and its signer is still a policy key.
+
+        Where that key left the charter, somebody has to sign the same policy anew, and publish it.
+        """
         if authority.policy is not None or authority.base is None:
             return None
         known = await self._store.read(lambda connection: all_documents(connection, authority.organisation))
-        return next((d for d in known if d.kind == POLICY and d.sha256 == authority.base), None)
+        base = next((d for d in known if d.kind == POLICY and d.sha256 == authority.base), None)
+        if base is None:
+            return None
+        try:
+            authority, outcome = authority.accept_policy(base.signed)
+        except Untrusted:
+            return None
+        return (authority, base) if outcome is Outcome.ACCEPTED else None
 
     async def _commit(self, new: Organisation, accepted: list[Document]) -> None:
         now = self._clock.now()
