@@ -7,7 +7,7 @@ import msgspec
 from console.fleet import JudgedDevice
 from console.keys import statement_signer
 from console.signed_in import Desk
-from console.trust import Trust, order_text
+from console.trust import Trust
 from protocol.codec import decode
 from protocol.device_record import DeviceRecord, record_payload
 from protocol.enrolment import MAX_ENROL_BYTES, EnrolStatement, VerifiedEnrolment, verify_enrolment
@@ -59,19 +59,13 @@ def next_record(
     continues: DeviceId | None,
     now: float,
 ) -> DeviceRecord:
-    """The record that follows the verified one. Raises Refused where the relay holds one that does not verify."""
-    if judged.record_fault is not None:
-        raise Refused(
-            f"the relay holds a record of {judged.id} that does not verify: {judged.record_fault}",
-            code="bad_record",
-            hint=f"Is policy {order_text(trust.authority.policy_order)} the newest? `auxilio login` fetches it.",
-        )
+    """The record that follows whatever record there is, with everything in it said anew."""
     return DeviceRecord(
         organisation=trust.organisation,
         device=judged.id,
         tags=tuple(sorted(tags)),
         sealing_key=sealing_key,
-        number=judged.record.record.number + 1 if judged.record else 1,
+        number=judged.next_number,
         issued_at=int(now),
         continues=continues,
     )

@@ -11,7 +11,8 @@ from console.known_devices import KnownDevices
 from console.signed_in import Desk
 from console.trust import Trust
 from protocol.api import Device, Presence
-from protocol.device_record import HeldRecord
+from protocol.codec import decode
+from protocol.device_record import MAX_RECORD_BYTES, DeviceRecord, HeldRecord
 from protocol.errors import AuxilioError, PeerFault, Refused, Untrusted, UsageInvalid
 from protocol.ids import DeviceId, Sha256, device_id, parse_device_id
 from protocol.keys import parse_public_line
@@ -24,9 +25,14 @@ MIN_PREFIX = 4
 """Of a shortened id: 20 bits, unique among a thousand devices nearly always."""
 
 
+MAX_BELIEVED_NUMBER = 10**9
+"""Of a record that does not verify: a device re-tagged every second for thirty years."""
+
+
 class JudgedDevice(msgspec.Struct, frozen=True):
     """id: proven by device_key.  record, report: verified, or None with the fault that says why.
 
+    next_number: of the record that would follow the highest known, verified or not.
     presence: the relay's own word.  hostname, os, ram: for lists; said by the device through the relay, unverified.
     """
 
@@ -38,6 +44,7 @@ class JudgedDevice(msgspec.Struct, frozen=True):
     report: Report | None
     report_fault: str | None
     revoked: bool
+    next_number: int
 
     @property
     def presence(self) -> Presence:
@@ -71,6 +78,7 @@ def judge(told: Device, trust: Trust, known: KnownDevices) -> JudgedDevice:
         report=report,
         report_fault=report_fault,
         revoked=trust.authority.revocations.device_revoked(told.id),
+        next_number=max(known.number(told.id), _claimed_number(told)) + 1,
     )
 
 
@@ -83,6 +91,20 @@ def _record(told: Device, trust: Trust, known: KnownDevices) -> tuple[HeldRecord
     except AuxilioError as exc:
         return None, exc.message
     return record, None
+
+
+def _claimed_number(told: Device) -> int:
+    """The number in the record that the relay shows, void or not: one that follows it must be higher.
+
+    Nobody vouches for it, so a jump that would soon leave no higher number counts for nothing.
+    """
+    if told.record is None:
+        return 0
+    try:
+        number = decode(told.record.payload, DeviceRecord, limit=MAX_RECORD_BYTES).number
+    except PeerFault:
+        return 0
+    return number if 0 < number < MAX_BELIEVED_NUMBER else 0
 
 
 def _report(told: Device, trust: Trust) -> tuple[Report | None, str | None]:

@@ -25,12 +25,20 @@ class KnownDevice(Record, frozen=True, kw_only=True):
 class KnownDevices:
     def __init__(self, home: Home) -> None:
         self._home = home
-        entries = home.read_record(FILE, tuple[KnownDevice, ...]) or ()
-        self._known = {entry.device: entry for entry in entries}
+        self._known = self._read()
         self._changed = False
+
+    def _read(self) -> dict[DeviceId, KnownDevice]:
+        entries = self._home.read_record(FILE, tuple[KnownDevice, ...]) or ()
+        return {entry.device: entry for entry in entries}
 
     def with_prefix(self, prefix: str) -> set[DeviceId]:
         return {device for device in self._known if device.startswith(prefix)}
+
+    def number(self, device: DeviceId) -> int:
+        """The highest record number of `device` that was verified here; 0 for none."""
+        known = self._known.get(device)
+        return known.number if known else 0
 
     def judge(self, record: HeldRecord) -> None:
         """Remember `record`. Raises Untrusted (record_rolled_back) where a higher one of the device was seen before."""
@@ -48,7 +56,11 @@ class KnownDevices:
             self._changed = True
 
     def save(self) -> None:
-        if self._changed:
-            entries = tuple(self._known.values())[-MAX_KNOWN:]
-            self._home.write_record(FILE, entries)
-            self._changed = False
+        if not self._changed:
+            return
+        for device, entry in self._read().items():  # another command may have seen a newer one meanwhile
+            known = self._known.get(device)
+            if known is None or entry.number > known.number:
+                self._known[device] = entry
+        self._home.write_record(FILE, tuple(self._known.values())[-MAX_KNOWN:])
+        self._changed = False

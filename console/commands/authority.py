@@ -15,10 +15,13 @@ from console.authority.store import Role, Store, describe_keys, open_store
 from console.cli import in_loop
 from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say, usage_errors
 from console.home import Home
+from console.listing import Listing
+from console.passphrase import Passphrases
 from console.render import print_json, print_pairs, print_table, when
 from console.settings import another_organisation, load_settings, save_settings
+from console.signed_in import signed_in
 from console.trust import load_trust, order_text
-from protocol.errors import UsageInvalid
+from protocol.errors import AuxilioError, Refused, UsageInvalid
 from protocol.keys import fingerprint, parse_public_line
 from protocol.policy import DEFAULT_POLICY_LIFE_S, ConsentRule, Relay
 from protocol.selector import parse, tags_only, to_text
@@ -196,6 +199,7 @@ def show(home: Home, as_json: bool) -> None:
 @click.argument("role", type=click.Choice(list(ROLE_NAMES)))
 @click.option("--finish", is_flag=True, help="Second step: drop the old key.")
 @click.option("--compromised", is_flag=True, help="The old key was stolen: drop it at once, in one step.")
+@click.option("--force", is_flag=True, help="Finish, although devices would lose their records.")
 @click.option("--root", "root_file", type=click.Path(path_type=Path), help="The offline root's file, to sign with.")
 @click.option("--agent", metavar="FINGERPRINT", help="The new key is in ssh-agent.")
 @click.option("--no-passphrase", is_flag=True, help="Leave the new private key unprotected on this disk.")
@@ -207,6 +211,7 @@ async def rotate_command(
     role: str,
     finish: bool,
     compromised: bool,
+    force: bool,
     root_file: Path | None,
     agent: str | None,
     no_passphrase: bool,
@@ -218,6 +223,7 @@ async def rotate_command(
     Example:
       auxilio authority rotate technician-ca --root /media/vault/root
       auxilio technician renew
+      auxilio login; auxilio device resign
       auxilio authority rotate technician-ca --root /media/vault/root --finish
     """
     if finish and compromised:
@@ -227,6 +233,8 @@ async def rotate_command(
     for note in await adopt_from_relays(store):
         say(note)
     source = passphrases(passphrase_file)
+    if finish and role == "technician-ca" and not force:
+        await _check_records(home, store, source)
     new = None if finish or agent else _passphrase(no_passphrase, passphrase_file, False)
     plan = Rotation(
         role=ROLE_NAMES[role],
@@ -239,3 +247,27 @@ async def rotate_command(
     for line in rotate(store, plan, source):
         say(line)
     await publish_all(store, home, say)
+
+
+async def _check_records(home: Home, store: Store, source: Passphrases) -> None:
+    """Refuse to finish while devices' records rest on the CA that would be dropped. Raises Refused (records_left)."""
+    leaving = {parse_public_line(k.public).blob for k in store.keys if k.role == "technician_ca" and k.retiring}
+    left = []
+    try:
+        async with signed_in(home, source, say) as desk:
+            listing = Listing(desk)
+            async for judged in listing.rows():
+                if judged.record is not None and judged.record.signer.certificate.ca.blob in leaving:
+                    left.append(judged.id)
+    except AuxilioError as exc:
+        raise Refused(
+            f"whether devices rest on the old CA cannot be seen: {exc.message}",
+            code="records_unknown",
+            hint="`auxilio login` as somebody who sees all devices; or --force, and approve again what loses its own.",
+        ) from exc
+    if left:
+        raise Refused(
+            f"the records of {len(left)} devices rest on the old CA, {left[0]} for one",
+            code="records_left",
+            hint="`auxilio technician renew`, `auxilio login`, `auxilio device resign`; then finish.",
+        )

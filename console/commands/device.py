@@ -14,13 +14,14 @@ from console.commands.options import assume_yes, confirm, passphrase_file, passp
 from console.device_records import check_enrolment, next_record, seal_record
 from console.fleet import JudgedDevice, fetch_device, resolve
 from console.home import Home
+from console.listing import Listing
 from console.render import print_pairs, when
 from console.settings import known_organisation, load_settings
 from console.signed_in import Desk, signed_in
 from protocol.errors import Refused, UsageInvalid
 from protocol.ids import DeviceId, parse_device_id
 from protocol.revocation import Revocations
-from protocol.selector import parse_tag
+from protocol.selector import parse, parse_tag, to_text
 from protocol.system_clock import SystemClock
 
 
@@ -74,6 +75,8 @@ async def approve(
         enrolment = check_enrolment(judged, desk.trust, desk.clock.now())
         for warning in enrolment.warnings:
             say(warning)
+        if judged.record_fault is not None:
+            say(f"its present record does not hold: {judged.record_fault}")
         chosen = () if no_tags else named or enrolment.tags
         print_pairs(
             [
@@ -112,6 +115,38 @@ async def tag(home: Home, device: str, changes: tuple[str, ...], passphrase_file
             say(f"{judged.id} has these tags already: {' '.join(tags) or '-'}")
             return
         await _publish(desk, judged, tags, judged.record.record.sealing_key, continues=judged.record.record.continues)
+
+
+@device.command()
+@click.argument("selector", nargs=-1)
+@click.option("--everything", is_flag=True, help="Also records that a certificate of your own CA signed.")
+@passphrase_file
+@click.pass_obj
+@in_loop
+async def resign(home: Home, selector: tuple[str, ...], everything: bool, passphrase_file: Path | None) -> None:
+    """Sign records anew, with the same tags: those that another technician CA than yours stands behind.
+
+    When a technician CA is replaced, this comes between the two steps: a record counts only while the CA of its
+    signer is in the charter.
+
+    \b
+    Example:
+      auxilio device resign
+    """
+    with usage_errors():
+        query = to_text(parse(" ".join(selector))) if selector else ""
+    done = 0
+    async with signed_in(home, passphrases(passphrase_file), say) as desk:
+        own = desk.identity.certificate.ca.blob
+        listing = Listing(desk, query)
+        async for judged in listing.rows():
+            if judged.record is None or (judged.record.signer.certificate.ca.blob == own and not everything):
+                continue
+            record = judged.record.record
+            await _publish(desk, judged, record.tags, record.sealing_key, continues=record.continues)
+            done += 1
+        listing.finish()
+    say(f"{done} records were signed anew")
 
 
 def changed_tags(tags: Iterable[str], changes: Iterable[str]) -> tuple[str, ...]:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import click
 
 from console.cli import in_loop
 from console.commands.options import as_json, passphrases, say, usage_errors
-from console.fleet import JudgedDevice, judge
+from console.fleet import JudgedDevice
 from console.home import Home
-from console.known_devices import KnownDevices
+from console.listing import Listing
 from console.render import ago, print_table, size
-from console.signed_in import Desk, signed_in
-from protocol.api import MAX_PAGE
+from console.signed_in import signed_in
 from protocol.errors import UsageInvalid
 from protocol.selector import parse, to_text
 from protocol.text import escape
@@ -51,7 +49,7 @@ async def devices(home: Home, selector: tuple[str, ...], limit: int | None, as_c
     with usage_errors():
         query = to_text(parse(text)) if text.strip() else ""
     async with signed_in(home, passphrases(None), say) as desk:
-        listing = _Listing(desk, query, limit if limit is not None or as_csv or as_json else TABLE_ROWS)
+        listing = Listing(desk, query, limit if limit is not None or as_csv or as_json else TABLE_ROWS)
         if as_json:
             await _print_json(listing)
         elif as_csv:
@@ -59,43 +57,6 @@ async def devices(home: Home, selector: tuple[str, ...], limit: int | None, as_c
         else:
             await _print_table(listing)
         listing.finish()
-
-
-class _Listing:
-    """Pages of devices, judged one by one."""
-
-    def __init__(self, desk: Desk, query: str, limit: int | None) -> None:
-        self.desk = desk
-        self.total = 0
-        self.faults: list[str] = []
-        self._query = query
-        self._limit = limit
-        self._known = KnownDevices(desk.home)
-
-    async def rows(self) -> AsyncIterator[JudgedDevice]:
-        after: str | None = None
-        given = 0
-        while True:
-            wanted = MAX_PAGE if self._limit is None else min(MAX_PAGE, self._limit - given)
-            page = await self.desk.relay.devices(self._query, after, wanted)
-            self.total = page.total
-            for told in page.devices[:wanted]:
-                judged = judge(told, self.desk.trust, self._known)
-                for fault in (judged.record_fault, judged.report_fault):
-                    if fault is not None:
-                        self.faults.append(f"{judged.id}: {fault}")
-                given += 1
-                yield judged
-            if page.next is None or page.next == after or not page.devices or given == self._limit:
-                return
-            after = page.next
-
-    def finish(self) -> None:
-        self._known.save()
-        for fault in self.faults[:10]:
-            say(fault)
-        if len(self.faults) > 10:
-            say(f"and {len(self.faults) - 10} more devices whose documents do not verify")
 
 
 def record_of(judged: JudgedDevice) -> dict[str, Any]:
@@ -113,7 +74,7 @@ def record_of(judged: JudgedDevice) -> dict[str, Any]:
     }
 
 
-async def _print_json(listing: _Listing) -> None:
+async def _print_json(listing: Listing) -> None:
     """One array, printed as it arrives: a hundred thousand devices are never in memory at once."""
     separator = "[\n"
     async for judged in listing.rows():
@@ -122,7 +83,7 @@ async def _print_json(listing: _Listing) -> None:
     sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
-async def _print_csv(listing: _Listing) -> None:
+async def _print_csv(listing: Listing) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
     async for judged in listing.rows():
@@ -136,7 +97,7 @@ def _cell(value: Any) -> str:
     return "'" + text if text[:1] in ("=", "+", "-", "@", "\t") else text
 
 
-async def _print_table(listing: _Listing) -> None:
+async def _print_table(listing: Listing) -> None:
     now = listing.desk.clock.now()
     rows = [
         (

@@ -90,7 +90,7 @@ class ConsoleWorld:
         self.until(lambda: self.listed(device)["online"], f"{device} is online")
         if tags:
             self.admin.run("device", "approve", device, "--yes")
-            agent.wait_status(lambda status: status.get("record"), "the agent has its record")
+            agent.wait_status(lambda status: not status["provisional"], "the agent has its record")
         return agent, device
 
     def listed(self, device: str) -> dict[str, Any]:
