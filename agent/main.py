@@ -12,6 +12,10 @@ def main() -> int:
 
         child_main(sys.argv[2:])
         return 0
+    if len(sys.argv) > 2 and sys.argv[1] == "session-launch":
+        from agent.platform.posix_launch import main as launch_main  # and what a technician's processes begin as
+
+        return launch_main(sys.argv[2:])
     from agent.cli import run
 
     return run(sys.argv[1:])

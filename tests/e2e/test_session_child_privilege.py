@@ -171,6 +171,18 @@ async def test_a_locked_password_does_not_close_an_account(account: str) -> None
             assert str((await client.run("id -un")).stdout).strip() == account
 
 
+async def test_an_agent_that_is_not_root_is_nobody_but_itself() -> None:
+    if AS_ROOT:
+        return  # tests/e2e/test_session_child_without_root.py runs it as somebody else
+    async with SessionWorld() as world:
+        world.technician = Technician(world, principals=("admin", "root"))
+        refused = await world.refused(world.offer(world.request(account="root")))
+        assert refused.code == "not_root"
+        assert pwd.getpwuid(os.geteuid()).pw_name in refused.hint
+        async with world.client(account="admin") as client:
+            assert int(str((await client.run("id -u")).stdout)) == os.geteuid()
+
+
 async def test_user_means_who_is_logged_in_and_nobody_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.platform.posix_accounts.present_users", lambda: ())
     async with SessionWorld() as world:

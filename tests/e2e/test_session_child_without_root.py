@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="without root, every t
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("agent", "protocol", "transport", "tests")
 NAME = "auxilioplain"
-CHOSEN = "privilege or ctrl_c or signal or stubborn or revoking or stock_ssh_gets or kept or not_root or login_shell"
+CHOSEN = "privilege or ctrl_c or signal or stubborn or revoking or stock_ssh_gets or kept or not_root_is or login_shell"
 
 
 @pytest.fixture
@@ -34,8 +34,9 @@ def place() -> Iterator[Path]:
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
-    (folder / "tmp").mkdir(mode=0o1777)
-    (folder / "tmp").chmod(0o1777)
+    for writable in ("tmp", "var"):
+        (folder / writable).mkdir()
+        (folder / writable).chmod(0o1777)
     subprocess.run(["userdel", "-r", NAME], capture_output=True, check=False)
     subprocess.run(["useradd", "-m", "-s", "/bin/bash", NAME], check=True, capture_output=True)
     subprocess.run(["chmod", "-R", "a+rX", str(folder)], check=True)
@@ -71,7 +72,7 @@ async def test_sessions_of_an_agent_that_is_not_root(place: Path) -> None:
         f"TMPDIR={place / 'tmp'}",
         f"PYTHONPATH={place}",
         python,
-        *("-m", "pytest", "-p", "no:cacheprovider", "-q", "--rootdir", str(place), "-k", CHOSEN),
+        *("-m", "pytest", "-o", f"cache_dir={place / 'tmp' / 'cache'}", "-q", "--rootdir", str(place), "-k", CHOSEN),
         *(str(place / file) for file in files),
     )
     status, out, err = await run(command, within_s=400)
