@@ -29,7 +29,7 @@ test-long:       ## check, and all other tests in their long form: for a night
 	@AUXILIO_LONG=1 $(BIN)/pytest -q tests --ignore=tests/unit
 
 bench:           ## measurements, each as a ratio to a peer in the same run; JSON in var/bench.json
-	@build/setup.sh
+	@build/setup.sh bench
 	@$(BIN)/python -m tests.bench
 
 lock:            ## resolve pyproject.toml anew into requirements.lock

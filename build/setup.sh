@@ -5,6 +5,7 @@
 #   build/setup.sh          the virtual environment
 #   build/setup.sh demo     ... and the programs that the demo runs (build/debian-packages.txt)
 #   build/setup.sh tests    ... and those that the tests run
+#   build/setup.sh bench    ... and those that the measurements are taken beside
 #
 # AUXILIO_PYTHON names the Python to use, where the first `python3` of 3.11 or later is not the one.
 set -eu
@@ -95,14 +96,14 @@ set_up() {
 
 # -- programs ----------------------------------------------------------------------------------------------------------
 
-missing_packages() { # demo|tests
+missing_packages() { # demo|tests|bench
     while read -r package program users; do
         case "$package" in '' | '#'*) continue ;; esac
         case " $users " in *" $1 "*) command -v "$program" >/dev/null 2>&1 || printf '%s ' "$package" ;; esac
     done <build/debian-packages.txt
 }
 
-programs() { # demo|tests
+programs() { # demo|tests|bench
     missing=$(missing_packages "$1")
     [ -n "$missing" ] || return 0
     # shellcheck disable=SC2086  # a list of words
@@ -134,7 +135,7 @@ is_ready || {
     is_ready || set_up
 }
 case "${1:-}" in
-demo | tests) [ -z "$(missing_packages "$1")" ] || {
+demo | tests | bench) [ -z "$(missing_packages "$1")" ] || {
     lock
     programs "$1"
 } ;;
