@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,30 @@ from protocol.statement import Signed
 from tests.support.agent_process import WITHIN_S, AgentProcess, wait_until
 from tests.support.organisation import Organisation
 from tests.support.relay_process import RelayProcess
-from tests.support.relay_world import World, relay_world
+from tests.support.relay_world import World
 
 NO_RELAY = Relay(url="https://127.0.0.1:9", pin="sha256:" + "0" * 64)
 
 
+@pytest.fixture(scope="module")
+def relay() -> Iterator[RelayProcess]:
+    """One for all tests of this file; each has an organisation of its own there."""
+    made = RelayProcess()
+    asyncio.run(made.init())
+    asyncio.run(made.start())
+    yield made
+    asyncio.run(made.stop())
+    shutil.rmtree(made.folder)
+
+
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
-    async with relay_world() as made:
-        yield made
+async def world(relay: RelayProcess) -> AsyncIterator[World]:
+    organisation = Organisation(Relay(url=relay.url, pin=relay.pin))
+    await relay.add_organisation(organisation.id)
+    made = World(relay, organisation)
+    await organisation.publish(made.stranger)
+    yield made
+    await made.close()
 
 
 @pytest.fixture

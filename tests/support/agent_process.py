@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from agent.show import read_status
+from protocol.errors import AuxilioError
+
 WITHIN_S = 60.0
 """Generous: a busy machine is slow, and no test is meant to measure it."""
 
@@ -93,10 +96,10 @@ class AgentProcess:
 
     def wait_status(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
         def check() -> dict[str, Any] | None:
-            result = self.command("status", "--json")
-            if result.returncode != 0:
+            try:
+                status = read_status(self.state)  # what the command does, without a process for each look
+            except AuxilioError:
                 return None
-            status: dict[str, Any] = json.loads(result.stdout)
             return status if condition(status) else None
 
         try:
