@@ -149,11 +149,13 @@ def _read_options(data: bytes) -> dict[str, bytes]:
 def extension_text(certificate: Certificate, name: str, limit: int = MAX_EXTENSION_BYTES) -> str | None:
     """The text of an extension made by `ssh-keygen -O extension:NAME=TEXT`; None where there is none.
 
+    An extension without data, such as permit-pty, has the empty text.
+
     Raises Untrusted (bad_extension).
     """
     data = certificate.extensions.get(name)
-    if data is None:
-        return None
+    if not data:
+        return None if data is None else ""
     try:
         reader = Reader(data)
         text = reader.text(limit)

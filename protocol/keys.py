@@ -7,7 +7,6 @@ the primitives; the formats around them are read here, since its own reader know
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 
 import msgspec
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from protocol.errors import BadMessage, Untrusted
-from protocol.sshwire import Reader, string, u32
+from protocol.sshwire import Reader, from_base64, string, u32
 
 ED25519 = "ssh-ed25519"
 ECDSA = "ecdsa-sha2-nistp256"
@@ -82,8 +81,8 @@ def line_blob(line: str) -> bytes:
     if len(words) < 2 or len(line.strip().splitlines()) != 1:
         raise BadMessage("not a public key", code="bad_key", hint="It looks like: ssh-ed25519 AAAA... comment")
     try:
-        blob = base64.b64decode(words[1].encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as exc:
+        blob = from_base64(words[1])
+    except BadMessage as exc:
         raise BadMessage("a public key that is no base64", code="bad_key") from exc
     if Reader(blob).text(128) != words[0]:
         raise BadMessage("a public key of another kind than its line says", code="bad_key")

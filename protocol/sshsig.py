@@ -7,13 +7,12 @@ string   namespace     string  reserved, ""     string  hash algorithm    string
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 
 import msgspec
 
 from protocol.errors import BadMessage
-from protocol.sshwire import Reader, string, u32
+from protocol.sshwire import Reader, from_base64, string, u32
 
 MAGIC = b"SSHSIG"
 VERSION = 1
@@ -83,6 +82,6 @@ def dearmor(text: str) -> bytes:
     if len(lines) < 3 or lines[0] != _BEGIN or lines[-1] != _END:
         raise BadMessage("not an armored SSH signature", code="bad_armor")
     try:
-        return base64.b64decode("".join(lines[1:-1]).encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as exc:
+        return from_base64("".join(lines[1:-1]))
+    except BadMessage as exc:
         raise BadMessage("an armored SSH signature that is no base64", code="bad_armor") from exc

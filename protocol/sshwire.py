@@ -1,9 +1,12 @@
-"""SSH's wire format (RFC 4251 section 5), read with bounds and written.
+"""SSH's wire format (RFC 4251 section 5), read with bounds and written; and the base64 of its text forms.
 
 A Reader never copies more than it returns, never reads past its end, and knows one error: BadMessage.
 """
 
 from __future__ import annotations
+
+import base64
+import binascii
 
 from protocol.errors import BadMessage
 
@@ -71,6 +74,19 @@ class Reader:
         """Raises BadMessage where anything is left: bytes that nobody reads are bytes that nobody signed for."""
         if self.remaining:
             raise BadMessage(f"{self.remaining} bytes too many", code="trailing_bytes")
+
+
+def from_base64(text: str) -> bytes:
+    """The bytes of which `text` is the base64, in its one form: Python's own decoder takes padding too many and bits
+    that count for nothing. Raises BadMessage (bad_base64).
+    """
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as exc:
+        raise BadMessage("not base64", code="bad_base64") from exc
+    if base64.b64encode(data).decode("ascii") != text:
+        raise BadMessage("not base64 in its one form", code="bad_base64")
+    return data
 
 
 def u32(value: int) -> bytes:
