@@ -58,13 +58,14 @@ class Workshop:
         """agent: what an ssh-agent would hold, by the blobs of keys and certificates."""
         if agent is not None:
             with sk_agent(self.folder, agent) as socket:
-                return self._run({**os.environ, "SSH_AUTH_SOCK": socket}, arguments, stdin)
-        return self._run(os.environ, arguments, stdin)
+                return self._run({"SSH_AUTH_SOCK": socket}, arguments, stdin)
+        return self._run({}, arguments, stdin)
 
     def _run(
         self, environment: Mapping[str, str], arguments: tuple[str, ...], stdin: bytes
     ) -> subprocess.CompletedProcess[bytes]:
         command = ["ssh-keygen", *arguments]
+        environment = {**os.environ, "TZ": "UTC", **environment}  # dates without a zone are the local one's
         return subprocess.run(
             command, cwd=self.folder, input=stdin, env=environment, capture_output=True, check=False, timeout=60
         )
@@ -118,7 +119,7 @@ class Workshop:
         self.write("message.sig", armor(sshsig))
         arguments = ["-Y", "verify", "-f", "allowed", "-I", who, "-n", SESSION, "-s", "message.sig", *more]
         if at is not None:
-            arguments += ["-O", f"verify-time={time.strftime('%Y%m%d%H%M%SZ', time.gmtime(at))}"]
+            arguments += ["-O", f"verify-time={time.strftime('%Y%m%d%H%M%S', time.gmtime(at))}"]
         return self.run(*arguments, stdin=payload).returncode == 0
 
     def rules(self, revocations: Revocations | None = None) -> CertificateRules:
