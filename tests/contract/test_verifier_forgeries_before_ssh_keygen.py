@@ -43,7 +43,7 @@ EXAMPLES = 5_000 if os.environ.get("AUXILIO_LONG") == "1" else 150
 
 STRICTER = {
     "too_long": "OpenSSH reads certificates of any length; we bound what a stranger may make us read",
-    "weak_key": "under a key of small order one signature fits all bytes; OpenSSH 9.2 does not look, newer ones see one of eight",
+    "weak_key": "under a key of small order one signature fits all bytes; OpenSSH 9.2 looks for none",
     "bad_text": "OpenSSH takes bytes that are no UTF-8, and a NUL at the end of a string",
     "bad_principal": "ssh-keygen looks only at the principal that it was asked for; one bad name spoils the list here",
     "bad_key_id": "the key id is shown to people and written to logs; OpenSSH takes any bytes",
@@ -55,7 +55,7 @@ STRICTER = {
     "unknown_version": "OpenSSH refuses versions above 1 only, so it takes version 0",
     "no_user_presence": "`ssh-keygen -Y verify` does not look at the touch flag (sshd does)",
     "wrong_application": "`ssh-keygen -Y verify` takes signatures that a security key made for a website",
-    "bad_signature": "OpenSSH 9.2 takes an Ed25519 signature whose S is not reduced, a second form of it; newer ones do not",
+    "bad_signature": "OpenSSH 9.2 takes Ed25519 signatures whose S is not reduced; newer ones do not",
 }
 """Reasons for which we refuse what ssh-keygen may accept. Reasons that are not here bind both."""
 

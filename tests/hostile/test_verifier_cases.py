@@ -9,17 +9,33 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocol.certificate import FOREVER, certificate_to_sign
+from protocol.certificate import FOREVER, CertificateRules, certificate_to_sign
+from protocol.codec import decode, encode
 from protocol.errors import AuxilioError
-from protocol.keys import SK_ECDSA, parse_public_key
+from protocol.ids import device_id
+from protocol.keys import SK_ECDSA, line_blob, parse_public_key
+from protocol.login import LoginStatement, check_audience
 from protocol.revocation import Revocations, RevokedKeyId
-from protocol.signing import RawSigner, issue_certificate
+from protocol.session import verify_request
+from protocol.signing import KeySigner, RawSigner, issue_certificate
 from protocol.sshwire import string
-from protocol.statement import JOB, SESSION, open_by_certificate, open_by_key
+from protocol.statement import (
+    DEVICE,
+    ENROL,
+    JOB,
+    LOGIN,
+    SESSION,
+    WAVE,
+    open_by_certificate,
+    open_by_key,
+    seal_statement,
+)
 from protocol.technician import read_technician
 from tests.support.forgeries import CASES
 from tests.support.forgery import CA, GOOD, NOW, OTHER, PAYLOAD, SK_GOOD, TECHNICIAN, Case, Recipe, p256, rules
+from tests.support.organisation import Organisation
 from tests.support.sk_authenticator import SkAuthenticator
 
 
@@ -78,6 +94,86 @@ def test_where_a_plain_key_is_due_nothing_else_will_do(code: str, recipe: Recipe
     assert open_by_key(good.signed(), namespace=SESSION, keys={TECHNICIAN.public})
     with pytest.raises(AuxilioError) as caught:
         open_by_key(recipe.signed(), namespace=SESSION, keys={TECHNICIAN.public})
+    assert caught.value.reason == code
+
+
+@pytest.fixture(scope="module")
+def organisation() -> Organisation:
+    return Organisation(now=NOW)
+
+
+def technician_rules(organisation: Organisation) -> CertificateRules:
+    return organisation.authority().technician_rules()
+
+
+@pytest.mark.parametrize("namespace", [SESSION, JOB, LOGIN, DEVICE, WAVE])
+def test_an_enrolment_key_signs_nothing_that_is_a_technician_s(organisation: Organisation, namespace: str) -> None:
+    """Tokens in shared installers are public: whoever takes the key out of one is a stranger all the same."""
+    token = organisation.join_token()
+    thief = KeySigner(Ed25519PrivateKey.from_private_bytes(token.key), line_blob(token.certificate))
+    with pytest.raises(AuxilioError) as caught:
+        open_by_certificate(
+            seal_statement(thief, namespace, PAYLOAD),
+            namespace=namespace,
+            rules=technician_rules(organisation),
+            now=NOW,
+        )
+    assert caught.value.reason == "wrong_ca"
+
+
+def test_a_technician_s_key_enrols_nothing(organisation: Organisation) -> None:
+    signed = seal_statement(organisation.technician().signer, ENROL, PAYLOAD)
+    enrolment = organisation.authority().enrolment_rules()
+    with pytest.raises(AuxilioError) as caught:
+        open_by_certificate(signed, namespace=ENROL, rules=enrolment, now=NOW)
+    assert caught.value.reason == "wrong_ca"
+
+
+@pytest.mark.parametrize("may", ["view", "files,forward", "run,approve", ""])
+def test_a_technician_without_the_right_gets_no_session(organisation: Organisation, may: str) -> None:
+    device = device_id(TECHNICIAN.public)
+    session, signed = organisation.session_request(organisation.technician(may=may), device, "nonce")
+    with pytest.raises(AuxilioError) as caught:
+        verify_request(
+            signed,
+            rules=technician_rules(organisation),
+            organisation=organisation.id,
+            device=device,
+            session=session,
+            now=NOW,
+        )
+    assert caught.value.reason == "no_right"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"relay": "evil.example:443"}, "wrong_relay"),
+        ({"relay": "RELAY.example:443"}, "wrong_relay"),
+        ({"relay": "relay.example"}, "wrong_relay"),
+        ({"relay": ""}, "wrong_relay"),
+        ({"nonce": "of-yesterday"}, "wrong_nonce"),
+        ({"nonce": ""}, "wrong_nonce"),
+        ({"organisation": "a" * 52}, "wrong_organisation"),
+    ],
+)
+def test_a_login_that_another_relay_passes_on_logs_nobody_in(
+    organisation: Organisation, changes: dict[str, str], code: str
+) -> None:
+    """evil.example asked relay.example for a nonce and passed it on; what the console signed names evil.example."""
+    fields = {"organisation": organisation.id, "relay": "relay.example:443", "nonce": "fresh", "issued_at": NOW}
+    audience = {"organisation": organisation.id, "names": frozenset({"relay.example:443"}), "nonce": "fresh"}
+
+    def opened(**changed: str) -> LoginStatement:
+        statement = LoginStatement(**{**fields, **changed})  # type: ignore[arg-type]
+        signed = seal_statement(organisation.technician().signer, LOGIN, encode(statement))
+        rules_ = technician_rules(organisation)
+        payload = open_by_certificate(signed, namespace=LOGIN, rules=rules_, now=NOW).payload
+        return decode(payload, LoginStatement)
+
+    check_audience(opened(), **audience)  # type: ignore[arg-type]
+    with pytest.raises(AuxilioError) as caught:
+        check_audience(opened(**changes), **audience)  # type: ignore[arg-type]
     assert caught.value.reason == code
 
 
