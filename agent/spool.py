@@ -4,16 +4,20 @@ Durable: a report is on the disk before it is sent, and leaves it only when the 
 Bounded: when it is full, the oldest unacknowledged reports go first, since the newest says the same and more; the
 newest one is never dropped. The numbers of reports never repeat, even after the file was lost (see `next_number`).
 
-A full disk is Unavailable and harms nothing that is stored. A damaged file is moved aside and a new one begun.
+A full disk is Unavailable and harms nothing that is stored. A damaged file is moved aside and a new one begun, when
+the spool is opened as when the damage shows later: what it held is said anew, for its reports are not to be had.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -26,6 +30,25 @@ MAX_BYTES = 64 * 1024 * 1024
 """Of stored sections and reports: weeks of changes, on a disk that may be small."""
 
 MAX_REPORTS = 500
+
+MAX_WAL_BYTES = 4 * 1024 * 1024
+"""What the write-ahead log keeps of the disk once its content is in the file."""
+
+MAX_FREE_PAGES = 256
+"""Of 4 KiB, within the file; more are given back to the disk."""
+
+KEEP_FREE_BYTES = 4 * 1024 * 1024
+"""Of the disk, that no report takes: to forget what was acknowledged needs some room too, and a spool that filled the
+disk to the last byte could neither take nor forget."""
+
+KEEP_FREE_PARTS = 8
+"""Of a disk so small that KEEP_FREE_BYTES is much, one part in so many."""
+
+LITTLE_SPACE_BYTES = 1024 * 1024
+"""With less than it on the disk, an error in writing means that the disk is full, whatever SQLite calls it."""
+
+SCHEMA_VERSION = 1
+"""A file of another version is a later release's, and cannot be read: it is moved aside like a damaged one."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reports (number INTEGER PRIMARY KEY, signed BLOB NOT NULL, size INTEGER NOT NULL);
@@ -53,6 +76,13 @@ class SpoolStatus(msgspec.Struct, frozen=True):
     dropped: int
 
 
+class SpoolDamaged(Unavailable):
+    """What is stored cannot be read any more. A new spool is in its place when this is raised."""
+
+    code = "spool_damaged"
+    default_hint = "The device's state is reported anew. If it happens again, check the disk."
+
+
 class Spool:
     """One writer. Every method is short; the largest thing moved is one section."""
 
@@ -65,51 +95,86 @@ class Spool:
         self._max_bytes = max_bytes
         self._max_reports = max_reports
         self.moved_aside: Path | None = None
-        with self._failures():
+        try:
             try:
                 self._db = self._open()
             except sqlite3.DatabaseError as exc:
-                if isinstance(exc, sqlite3.OperationalError):
+                if not _is_damage(exc):
                     raise
-                self.moved_aside = self._move_aside()
+                self._move_aside()
                 self._db = self._open()
+        except (sqlite3.DatabaseError, OSError) as exc:
+            raise self._unavailable(exc) from exc
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=10, isolation_level=None, check_same_thread=False)
         try:
             os.chmod(self._path, 0o600)
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # counts only for a new file, before its first table
             db.execute("PRAGMA journal_mode=WAL")
+            db.execute(f"PRAGMA journal_size_limit={MAX_WAL_BYTES}")
             db.execute("PRAGMA synchronous=FULL")  # in WAL, anything less may lose a commit with the power
-            db.executescript(_SCHEMA)
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, SCHEMA_VERSION):
+                raise _Unreadable(f"a later release made it (version {version})")
+            if version != SCHEMA_VERSION:  # writes, and so needs room, only where there is something to write
+                db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
             if db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                raise sqlite3.DatabaseError("the file is damaged")
+                raise _Unreadable("the file is damaged")
         except BaseException:
             db.close()
             raise
         return db
 
-    def _move_aside(self) -> Path:
+    def _move_aside(self) -> None:
         number = 1
         while (aside := self._path.with_name(f"{self._path.name}.damaged-{number}")).exists():
             number += 1
         self._path.rename(aside)
         for suffix in ("-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        return aside
+            companion = self._path.with_name(self._path.name + suffix)
+            if companion.exists():  # the log may hold what the file does not: whoever looks wants both
+                companion.rename(aside.with_name(aside.name + suffix))
+        self.moved_aside = aside
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
+        """Raises Unavailable, or SpoolDamaged after a new spool was begun, for what SQLite raises."""
         try:
             yield
         except (sqlite3.DatabaseError, OSError) as exc:
-            full = "full" in str(exc) or "space" in str(exc)
-            raise Unavailable(
-                f"the spool {self._path.name} cannot be written: {exc}",
-                code="disk_full" if full else "spool_unavailable",
-                hint="Free some disk space; reports wait until then, and what is stored stays."
-                if full
-                else f"Check {self._path.parent} and its permissions.",
-            ) from exc
+            if not _is_damage(exc):
+                raise self._unavailable(exc) from exc
+            self._begin_anew(exc)
+
+    def _begin_anew(self, damage: Exception) -> NoReturn:
+        self._db.close()
+        try:
+            self._move_aside()
+            self._db = self._open()
+        except (sqlite3.DatabaseError, OSError) as exc:
+            raise self._unavailable(exc) from exc
+        name = self.moved_aside.name if self.moved_aside else ""
+        raise SpoolDamaged(f"the spool was damaged ({damage}); it was moved to {name} and a new one begun") from damage
+
+    def _unavailable(self, failure: Exception) -> Unavailable:
+        if self._is_full(failure):
+            code, hint = "disk_full", "Free some disk space; reports wait until then, and what is stored stays."
+        else:
+            code, hint = "spool_unavailable", f"Check {self._path.parent}, its permissions and its disk."
+        return Unavailable(f"the spool {self._path.name} cannot be used: {failure}", code=code, hint=hint)
+
+    def _is_full(self, failure: Exception) -> bool:
+        if isinstance(failure, OSError):
+            return failure.errno in (errno.ENOSPC, errno.EDQUOT)
+        if _code(failure) == sqlite3.SQLITE_FULL:
+            return True
+        if _code(failure) not in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN):
+            return False
+        try:
+            return shutil.disk_usage(self._path.parent).free < LITTLE_SPACE_BYTES
+        except OSError:
+            return False
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -137,6 +202,8 @@ class Spool:
         Committed to the disk on return. Raises Unavailable; then nothing changed.
         """
         body = encode(signed)
+        sections = tuple(sections)
+        self._check_room(len(body) + sum(len(data) for _, _, data in sections if data is not None))
         with self._transaction() as db:
             db.execute("INSERT INTO reports VALUES (?, ?, ?)", (number, body, len(body)))
             for name, digest, data in sections:
@@ -145,6 +212,22 @@ class Spool:
                     db.execute("INSERT OR IGNORE INTO blobs VALUES (?, ?)", (digest, data))
             db.execute("INSERT OR REPLACE INTO state VALUES ('last_number', ?)", (number,))
             self._thin(db)
+
+    def _check_room(self, size: int) -> None:
+        """Raises Unavailable where storing `size` bytes would make the disk too full."""
+        if not self._has_room(size):
+            self._give_back(-1)
+        with self._failures():
+            if not self._has_room(size):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _has_room(self, size: int) -> bool:
+        """`size` bytes go to the log first, then to the file, as does what is in the log already."""
+        with self._failures():
+            disk = shutil.disk_usage(self._path.parent)
+            log = self._path.with_name(self._path.name + "-wal")
+            needed = 2 * size + (log.stat().st_size if log.exists() else 0)
+        return disk.free >= needed + min(KEEP_FREE_BYTES, disk.total // KEEP_FREE_PARTS)
 
     def _thin(self, db: sqlite3.Connection) -> None:
         """Give up the oldest reports while there is too much, never the newest."""
@@ -200,12 +283,26 @@ class Spool:
         with self._transaction() as db:
             db.execute("DELETE FROM reports WHERE number <= ?", (number,))
             self._forget_unused(db)
+        self._give_back()
 
     def discard(self, number: int) -> None:
         """The relay will never take this report (it refused it for good). Older ones stay."""
         with self._transaction() as db:
             db.execute("DELETE FROM reports WHERE number = ?", (number,))
             self._forget_unused(db)
+        self._give_back()
+
+    def _give_back(self, most_free_pages: int = MAX_FREE_PAGES) -> None:
+        """After a long time without a relay the file is large and empty: return it to the disk."""
+        try:
+            with self._failures():
+                if self._db.execute("PRAGMA freelist_count").fetchone()[0] > most_free_pages:
+                    # A script: `execute` would take one step of it, which is one page.
+                    self._db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+        except SpoolDamaged:
+            raise
+        except Unavailable:
+            pass  # needs room itself, and can wait: what was to be forgotten is
 
     def status(self) -> SpoolStatus:
         with self._failures():
@@ -219,6 +316,19 @@ class Spool:
 
     def close(self) -> None:
         self._db.close()
+
+
+class _Unreadable(sqlite3.DatabaseError):
+    """Sound or not, we cannot use this file."""
+
+
+def _code(failure: Exception) -> int:
+    """SQLite's primary result code; 0 where it gave none."""
+    return getattr(failure, "sqlite_errorcode", 0) & 0xFF
+
+
+def _is_damage(failure: Exception) -> bool:
+    return isinstance(failure, _Unreadable) or _code(failure) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def read_spool_status(path: Path) -> SpoolStatus | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from agent.spool import Spool
+from agent.spool import Spool, SpoolDamaged
 from protocol.errors import Unavailable
 from protocol.ids import sha256
 from protocol.statement import Signed
@@ -102,3 +103,60 @@ def test_what_is_damaged_within_a_sound_database_is_not_handed_out(path: Path) -
         other.execute("UPDATE reports SET signed = ?", (b"{",))
     assert spool.blob(sha256(b"section")) is None
     assert spool.report(1) is None and spool.waiting() == (1,)
+
+
+def test_damage_that_shows_while_it_is_open_costs_what_was_stored_and_no_more(path: Path) -> None:
+    spool = Spool(path)
+    for number in range(1, 40):
+        put(spool, number, os.urandom(20_000))
+    spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    spool.close()
+    spool = Spool(path)
+    content = bytearray(path.read_bytes())
+    for page in range(2, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 16] = b"\xff" * 16
+    path.write_bytes(content)
+    spool._db.execute("PRAGMA shrink_memory")  # what it has read so far it would not read again
+    with pytest.raises(SpoolDamaged) as caught:
+        for number in range(1, 40):
+            spool.report(number)
+            spool.acknowledged(number)
+    assert "damaged-1" in caught.value.message and caught.value.hint
+    assert spool.moved_aside == path.with_name("spool.sqlite.damaged-1") and spool.moved_aside.exists()
+    put(spool, 40)
+    assert spool.waiting() == (40,) and Spool(path).waiting() == (40,)
+
+
+def test_a_file_of_a_later_release_is_kept_aside_and_not_misread(path: Path) -> None:
+    Spool(path).close()
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA user_version=9")
+    spool = Spool(path)
+    assert spool.moved_aside is not None and spool.waiting() == ()
+    put(spool, 1)
+    spool.close()
+    assert Spool(path).moved_aside is None, "its own version it reads"
+
+
+def test_a_second_damaged_file_does_not_overwrite_the_first(path: Path) -> None:
+    for number in (1, 2):
+        path.write_bytes(b"not a database " * 100 + bytes([number]))
+        spool = Spool(path)
+        spool.close()
+        assert spool.moved_aside is not None and spool.moved_aside.name.endswith(f"damaged-{number}")
+    assert len(list(path.parent.glob("*.damaged-?"))) == 2
+
+
+def test_room_that_a_long_absence_took_is_given_back_to_the_disk(path: Path) -> None:
+    spool = Spool(path)
+    for number in range(1, 21):
+        put(spool, number, os.urandom(1_000_000))
+    spool.acknowledged(20)
+    assert spool.status().bytes == 0
+    assert sum(file.stat().st_size for file in path.parent.iterdir()) < 6 * 1024 * 1024
+
+
+def test_the_files_are_nobody_elses_to_read(path: Path) -> None:
+    spool = Spool(path)
+    put(spool, 1)
+    assert {file.stat().st_mode & 0o077 for file in path.parent.iterdir()} == {0}
