@@ -6,15 +6,19 @@ Exit status: 0; 2 usage; 3 refused; 4 unavailable; 5 the relay's fault; 6 config
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from agent.messages import say, say_error
 from agent.release import RELEASE
 from agent.state import customer_state_dir, default_state_dir
-from protocol.errors import EXIT_BUG, EXIT_OK, AuxilioError, ConfigInvalid, UsageInvalid
+from protocol.errors import EXIT_BUG, EXIT_OK, AuxilioError, BadMessage, ConfigInvalid, Unavailable, UsageInvalid
 from protocol.text import escape
 
 EXIT_INTERRUPTED = 130
@@ -35,10 +39,17 @@ examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line and a hint, as everything else here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageInvalid(message, hint=f"`{self.prog} --help` shows how it is used.")
+
+
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--state", type=Path, default=argparse.SUPPRESS, metavar="DIR", help="the state directory")
-    parser = argparse.ArgumentParser(
+    common = _Parser(add_help=False)
+    common.add_argument("--state", type=_folder, default=argparse.SUPPRESS, metavar="DIR", help="the state directory")
+    parser = _Parser(
         prog="auxilio-agent",
         description="Auxilio's agent: reports diagnostics, and lets technicians in by your organisation's rules.",
         epilog=_EPILOG,
@@ -87,39 +98,72 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return Path(text)
+
+
 def _look(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 86_400:
-        raise argparse.ArgumentTypeError("between 0.1 and 86400 seconds")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0.1 <= (value := float(text)) <= 86_400:
+            return value
+    raise argparse.ArgumentTypeError("seconds between 0.1 and 86400 are due")
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 1_000_000:
-        raise argparse.ArgumentTypeError("between 0 and 1000000")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := int(text)) <= 1_000_000:
+            return value
+    raise argparse.ArgumentTypeError("a number between 0 and 1000000 is due")
 
 
 def run(arguments: list[str]) -> int:
     """Parse and carry out; every expected failure is one line and a hint on standard error."""
-    options = _parser().parse_args(arguments)
-    if not hasattr(options, "state"):
-        options.state = customer_state_dir() if options.command in CUSTOMER_COMMANDS else default_state_dir()
-    handler: Handler = options.handler
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal of few letters is no reason to fail
+    status = _carry_out(arguments)
     try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()  # whoever read our output has seen enough
+    except OSError as exc:
+        _discard_output()
+        hint = "Free some space, or send the output somewhere else."
+        return complain(Unavailable(f"the output cannot be written: {exc.strerror or exc}", hint=hint))
+    return status
+
+
+def _carry_out(arguments: list[str]) -> int:
+    command = ""
+    try:
+        options = _parser().parse_args(arguments)
+        command = options.command
+        if not hasattr(options, "state"):
+            options.state = customer_state_dir() if command in CUSTOMER_COMMANDS else default_state_dir()
+        handler: Handler = options.handler
         return handler(options)
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else EXIT_OK  # --help and --version
     except AuxilioError as exc:
-        return complain(exc, options.command)
+        return complain(exc, command)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        return EXIT_OK  # whoever read our output has seen enough
+        return EXIT_OK
     except Exception as exc:
         logging.getLogger("auxilio").info("a bug", exc_info=True)  # shown by `run --verbose`
-        print(f"auxilio-agent: internal error: {escape(f'{type(exc).__name__}: {exc}')}", file=sys.stderr)
-        print("hint: This is a fault of ours; please report it with the command that you ran.", file=sys.stderr)
+        message = f"internal error: {type(exc).__name__}: {exc}"
+        complain(AuxilioError(message, hint="This is a fault of ours; please report it with the command that you ran."))
         return EXIT_BUG
+
+
+def _discard_output() -> None:
+    """What is still in the buffer must not be tried again, and complained about, when the interpreter ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def complain(error: AuxilioError, command: str = "") -> int:
@@ -127,9 +171,10 @@ def complain(error: AuxilioError, command: str = "") -> int:
     message, hint = error.message, error.hint
     if command in CUSTOMER_COMMANDS:
         message, hint = say_error(error.reason) or (message, hint)
-    print(f"auxilio-agent: {escape(message)}", file=sys.stderr)
-    if hint:
-        print(f"hint: {escape(hint)}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        if sys.stderr is not None:  # print would take standard output in its place
+            print(f"auxilio-agent: {escape(message)}", file=sys.stderr)
+            print(f"hint: {escape(hint or 'See docs/agent.md.')}", file=sys.stderr)
     return error.exit_status
 
 
@@ -138,14 +183,18 @@ def _read_input(path: Path | None, what: str, limit: int) -> str:
     try:
         if path is not None and str(path) != "-":
             with open(path, encoding="utf-8") as file:
-                return file.read(limit + 1)
-        if sys.stdin is None or sys.stdin.isatty():
+                text = file.read(limit + 1)
+        elif sys.stdin is None or sys.stdin.isatty():
             raise UsageInvalid(f"no {what} was given", hint=f"Give the {what} as an argument, by --file, or by a pipe.")
-        return sys.stdin.read(limit + 1)
+        else:
+            text = sys.stdin.read(limit + 1)
     except UnicodeDecodeError as exc:
         raise ConfigInvalid(f"the {what} is not text", hint="Is it the right file?") from exc
     except OSError as exc:
         raise ConfigInvalid(f"{path} cannot be read: {exc.strerror or exc}", hint="Check the path.") from exc
+    if len(text) > limit:
+        raise ConfigInvalid(f"the {what} is too long to be one", hint="Is it the right file?")
+    return text
 
 
 def _join(options: argparse.Namespace) -> int:
@@ -242,12 +291,13 @@ def _shown(answer: dict[str, object], name: str) -> str:
 
 def _leave(options: argparse.Namespace) -> int:
     from agent.control import AgentNotRunning
-    from agent.joining import leave
+    from agent.joining import leave, leave_is_unfinished
     from agent.membership import load_membership
     from agent.state import StateDir
 
     state = StateDir(options.state)
-    load_membership(state)
+    if not leave_is_unfinished(state):
+        load_membership(state)
     try:
         _ask(options, "leave")
     except AgentNotRunning:
@@ -264,6 +314,7 @@ def _policy(options: argparse.Namespace) -> int:
     from protocol.errors import Refused
 
     text = _read_input(options.file, "policy", MAX_LINE_BYTES // 2)
+    _check_bundle(text)
     try:
         answer = _ask(options, "import_policy", text)
     except AgentNotRunning:
@@ -277,6 +328,18 @@ def _policy(options: argparse.Namespace) -> int:
     key = "imported" if answer["outcome"] == "accepted" else "known"
     print(say(key, number=answer["number"]))
     return EXIT_OK
+
+
+def _check_bundle(text: str) -> None:
+    """Whether it is one at all; what is in it, the agent judges. Raises ConfigInvalid."""
+    from protocol.codec import decode
+    from protocol.policy import PolicyBundle
+
+    try:
+        decode(text.encode(), PolicyBundle, limit=len(text) * 4)
+    except BadMessage as exc:
+        hint = "It has to be what `auxilio policy export` wrote, whole."
+        raise ConfigInvalid(f"this is no policy: {exc.message}", hint=hint, code="bad_policy") from exc
 
 
 def _import_offline(path: Path, text: str) -> dict[str, object]:

@@ -18,7 +18,7 @@ from agent.release import BUILT_AT
 from agent.state import StateDir
 from protocol.authority import MAX_FORKS, Authority, Outcome, restore
 from protocol.codec import MAX_DOCUMENT_BYTES, Record, decode
-from protocol.device_record import HeldRecord, may_replace, open_record
+from protocol.device_record import ACCEPT_WITHIN_S, HeldRecord, check_fresh, may_replace, open_record
 from protocol.errors import AuxilioError, BadMessage, Refused
 from protocol.ids import Sha256, sha256
 from protocol.policy import PolicyBundle, Relay
@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 
 MAX_SIGNED_BYTES = 2 * MAX_DOCUMENT_BYTES
 """A Signed as JSON: a document in base64 and its signature."""
+
+
+LATEST_FLOOR_AT = 2.0**54
+"""Twice what a signed document can name: the monotonic time since has room above it, and arithmetic stays exact."""
 
 
 class _Floor(Record, frozen=True, kw_only=True):
@@ -49,6 +53,8 @@ class Documents:
         self._membership = membership
         self._clock = clock
         kept = state.read_as("floor.json", _Floor)
+        if kept is not None and not 0 <= kept.floor_at < LATEST_FLOOR_AT:
+            raise state.corrupt("floor.json", "it names an instant that cannot be")
         self._floor = TimeFloor(build_at=BUILT_AT, known_at=kept.floor_at if kept else 0.0, monotonic=clock.monotonic())
         self._accepted_charters: set[Sha256] = set()
         self._unsaved: dict[str, object] = {}
@@ -141,6 +147,7 @@ class Documents:
             return Outcome.KNOWN
         if not may_replace(self.record, new):
             return Outcome.LOWER
+        check_fresh(new.record, self.now(), ACCEPT_WITHIN_S)
         self._keep("record.json", signed)
         self.record = new
         return Outcome.ACCEPTED

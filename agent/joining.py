@@ -161,6 +161,15 @@ def leave(state: StateDir) -> None:
     _forget(state)
 
 
+def leave_is_unfinished(state: StateDir) -> bool:
+    """A `leave` that was interrupted left keys behind that belong to nobody."""
+    return (
+        state.read("membership.json") is None
+        and state.read("joining.json") is None
+        and any(state.read(name) is not None for name in ("device_key", "sealing_key"))
+    )
+
+
 def _forget(state: StateDir) -> None:
     for name in (*KEPT_FOR_ONE, "device_key", "sealing_key"):
         state.remove(name)

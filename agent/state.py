@@ -91,6 +91,12 @@ def storage_failed(path: Path, exc: OSError) -> AuxilioError:
             code="disk_full",
             hint="Free some space and try again; nothing that was stored is lost.",
         )
+    if exc.errno in (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EEXIST, errno.ENXIO):
+        return ConfigInvalid(
+            f"{path} cannot be used: {exc.strerror}",
+            code="wrong_kind",
+            hint="Something else is in its place: look at it, and move it away.",
+        )
     if exc.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ConfigInvalid(
             f"{path} cannot be used: {exc.strerror}",
@@ -117,19 +123,27 @@ class StateDir:
                 entries = set(os.listdir(path))
             except (FileNotFoundError, NotADirectoryError) as exc:
                 raise NotJoined(f"this device has not joined an organisation: there is no directory {path}") from exc
-            if path.stat().st_mode & 0o077:
-                self._tighten(entries, make=make)
+            self._take(path.stat(), entries, make=make)
 
-    def _tighten(self, entries: set[str], *, make: bool) -> None:
-        """`--state /tmp` must not close /tmp to everybody else."""
-        if entries & OURS or (make and not entries):
-            self.path.chmod(0o700)
-        elif make:
+    def _take(self, stat: os.stat_result, entries: set[str], *, make: bool) -> None:
+        """`--state /tmp` must not close /tmp to everybody else; and root must not write where another account may
+        put links in its way.
+        """
+        is_ours = bool(entries & OURS)
+        if make and not is_ours and entries - {"lost+found"}:
             raise ConfigInvalid(
-                f"{self.path} holds other things and is open to others, so it cannot become a state directory",
+                f"{self.path} holds other things, so it cannot become a state directory",
                 code="not_a_state",
                 hint="Name a new directory with --state.",
             )
+        if (is_ours or make) and hasattr(os, "geteuid") and stat.st_uid != os.geteuid():
+            raise ConfigInvalid(
+                f"{self.path} belongs to another account",
+                code="no_permission",
+                hint="Run it as the account that owns the directory, or name another one with --state.",
+            )
+        if stat.st_mode & 0o077 and (is_ours or make):
+            self.path.chmod(0o700)
 
     def lock(self, within_s: float = LOCK_WITHIN_S) -> int:
         """Be the only one to change what is here; return the descriptor that holds the lock. Raises AlreadyRunning."""

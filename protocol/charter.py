@@ -78,6 +78,9 @@ def _check_shape(charter: Charter) -> None:
         raise BadMessage(f"charter version {charter.version} is not known", code="unknown_version")
     if not 1 <= charter.number <= MAX_DOCUMENT_NUMBER:
         raise BadMessage("a charter's number is out of bounds")
+    instants = (charter.issued_at, charter.time_floor_at or 0)
+    if not all(0 <= instant <= MAX_DOCUMENT_NUMBER for instant in instants):
+        raise BadMessage("an instant in a charter is out of bounds")
     if (charter.number == 1) != (charter.previous is None):
         raise BadMessage("only charter 1 has no predecessor")
     if not charter.roots:

@@ -114,7 +114,9 @@ def _check_shape(policy: Policy) -> None:
         raise BadMessage(f"policy version {policy.version} is not known", code="unknown_version")
     if not (1 <= policy.number <= MAX_DOCUMENT_NUMBER and 0 <= policy.epoch <= MAX_DOCUMENT_NUMBER):
         raise BadMessage("a policy's number or epoch is out of bounds")
-    if policy.expires_at <= policy.issued_at:
+    if not 0 <= policy.issued_at <= policy.expires_at <= MAX_DOCUMENT_NUMBER:
+        raise BadMessage("an instant in a policy is out of bounds")
+    if policy.expires_at == policy.issued_at:
         raise BadMessage("a policy must expire after it was issued")
     if len(policy.relays) > MAX_RELAYS or len(policy.consent) > MAX_CONSENT_RULES:
         raise BadMessage(f"a policy lists at most {MAX_RELAYS} relays and {MAX_CONSENT_RULES} consent rules")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import socket
 import sys
 from pathlib import Path
 
@@ -23,7 +24,7 @@ FAMILIES = {"linux": "linux", "win32": "windows", "darwin": "macos"}
 
 
 def _hostname() -> str:
-    name = platform.node()
+    name = socket.gethostname()  # platform.node() keeps the first answer for as long as the process lives
     if not name:
         raise Missing("this machine has no name")
     return name
