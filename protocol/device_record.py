@@ -22,6 +22,13 @@ from protocol.technician import Technician, read_technician
 MAX_RECORD_BYTES = 16 * 1024
 MAX_TAGS = 64
 
+PUBLISH_WITHIN_S = 3600
+"""Between signing and a relay that takes the record: minutes in practice, an hour where a clock drifts."""
+
+ACCEPT_WITHIN_S = 30 * 86_400
+"""Between signing and a device that takes the record: it may have been off for weeks. No longer than certificates live,
+so what a former technician can back-date ends a month after their certificate."""
+
 
 class DeviceRecord(Strict, frozen=True, kw_only=True):
     """The payload signed in device@auxilio by a technician with the right `approve`.
@@ -103,6 +110,21 @@ def open_record(
     if not matches(signer.scope, facts_of(device, record.tags)):
         raise Refused(f"the device's tags are outside {signer.name}'s scope", code="out_of_scope")
     return HeldRecord(signed, record, signer, sha256(opened.payload))
+
+
+def check_fresh(record: DeviceRecord, now: float, within_s: float) -> None:
+    """Refuse to take over a record that was signed longer ago than `within_s` seconds, or as far in the future.
+
+    A record is judged at its own date, so somebody whose certificate ended could back-date one for ever. Whoever
+    takes a record over that they did not hold asks this; one that is held stays good.
+    Raises Refused (record_stale).
+    """
+    if abs(now - record.issued_at) > within_s:
+        raise Refused(
+            "the device record was signed too long ago, or in the future",
+            code="record_stale",
+            hint="Sign it anew with `auxilio device tag`, and compare the clocks.",
+        )
 
 
 def may_replace(held: HeldRecord | None, new: HeldRecord) -> bool:

@@ -17,7 +17,7 @@ from protocol.api import (
     StartSession,
 )
 from protocol.codec import Record
-from protocol.device_record import HeldRecord, may_replace, open_record
+from protocol.device_record import PUBLISH_WITHIN_S, HeldRecord, check_fresh, may_replace, open_record
 from protocol.errors import AuxilioError, BadMessage
 from protocol.ids import DeviceId
 from protocol.selector import parse
@@ -105,6 +105,7 @@ async def put_record(call: Call) -> None:
     row = await services.store.read(lambda c: _visible_row(c, call, device))
     held = await services.authorities.get(call.login.organisation)
     new = _open(held, await call.body(Signed), device)
+    check_fresh(new.record, services.clock.now(), PUBLISH_WITHIN_S)
     old = None
     if row.record is not None:
         known = read_signed(row.record)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.codec import encode
-from protocol.device_record import HeldRecord, may_replace, open_record
+from protocol.device_record import ACCEPT_WITHIN_S, HeldRecord, check_fresh, may_replace, open_record
 from protocol.enrolment import PREFIX, EnrolProof, JoinToken, parse_join_token, verify_enrolment
 from protocol.errors import AuxilioError, BadMessage, ConfigInvalid
 from protocol.ids import DeviceId, SessionId, device_id, random_id
@@ -21,7 +21,7 @@ from protocol.revocation import Revocations, RevokedKeyId, RevokedToken
 from protocol.session import VerifiedRequest, verify_request
 from protocol.signing import KeyRawSigner, KeySigner
 from protocol.statement import ENROL, LOGIN, SESSION, Signed, seal_statement
-from tests.support.organisation import Organisation, TechnicianKey, new_key
+from tests.support.organisation import DAY_S, Organisation, TechnicianKey, new_key
 
 NOW = 1_800_000_000
 RELAY = Relay(url="https://relay.example:443", pin="sha256:" + "0" * 64)
@@ -320,3 +320,15 @@ def test_policies_are_ordered_by_epoch_then_number() -> None:
 def test_a_tokens_text_holds_no_more_than_it_must(organisation: Organisation) -> None:
     token: JoinToken = organisation.join_token()
     assert len(token.text()) < 1500, "it is pasted into chats and installers"
+
+
+def test_a_former_technician_cannot_back_date_a_record_past_its_acceptance(organisation: Organisation) -> None:
+    former = organisation.technician(since_s=40 * DAY_S, valid_s=7 * DAY_S)
+    back_dated = organisation.record(DEVICE, "clinic", by=former, issued_at=NOW - 35 * DAY_S, number=9)
+    held = opened(organisation, back_dated)  # good at its own date: whoever holds it already may keep it
+    with pytest.raises(AuxilioError) as caught:
+        check_fresh(held.record, NOW, ACCEPT_WITHIN_S)
+    assert reason(caught) == "record_stale"
+    check_fresh(opened(organisation, organisation.record(DEVICE, "clinic")).record, NOW, ACCEPT_WITHIN_S)
+    with pytest.raises(AuxilioError):
+        check_fresh(opened(organisation, organisation.record(DEVICE, issued_at=NOW + 7200)).record, NOW, 3600)
