@@ -42,13 +42,19 @@ from agent.session.ipc import (
 )
 from agent.session.journal import Journal
 from protocol.codec import Record
-from protocol.errors import AuxilioError, BadMessage
+from protocol.errors import AuxilioError, BadMessage, Refused
 from protocol.policy import Relay
 from protocol.signing import RawSigner
 from protocol.text import escape
 
 MAX_CHANNELS = 10
 """At one time, as sshd's MaxSessions: each is a process of the technician's."""
+
+MAX_ENDING = 4 * MAX_CHANNELS
+"""Processes that outlive their channels for the moments until they are killed. More are not started meanwhile."""
+
+MAX_OPENED = 5_000
+"""Channels of one session, all in all: each is an entry in the device's log, and must not push the others out."""
 
 MAX_TURNED_DOWN = 32
 """Entries in the log for what the child refused by itself; a client may ask without end."""
@@ -124,6 +130,7 @@ class SessionBroker:
         self._tasks: dict[int, Task] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._signed = False
+        self._opened = 0
         self._turned_down = 0
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._endpoint: Endpoint | None = None
@@ -270,6 +277,9 @@ class SessionBroker:
     def _open(self, message: Open) -> None:
         if message.channel in self._tasks or len(self._tasks) >= MAX_CHANNELS:
             raise BadMessage("more channels than there may be")
+        self._opened += 1
+        if self._opened > MAX_OPENED:
+            raise Ended(f"a session has {MAX_OPENED} channels, one after another, at most", ending="failed")
         entry = {
             "session": self.session,
             "channel": message.channel,
@@ -306,6 +316,8 @@ class SessionBroker:
 
     def _permit(self, message: Open) -> Account:
         """The account to start the process as. Raises Refused; Ended where the session is over."""
+        if len(self._ending) >= MAX_ENDING:
+            raise Refused("too many processes of closed channels are still ending", code="too_many_processes")
         view, now = self._view(), self._now()
         kinds: list[Kind] = ["shell" if message.kind == "shell" else "exec"]
         if message.terminal is not None:

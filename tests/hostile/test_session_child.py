@@ -273,6 +273,35 @@ async def test_a_signal_or_hangup_for_another_s_channel_touches_nothing() -> Non
         assert process.ended is None
 
 
+async def test_channels_opened_and_closed_without_end_neither_pile_up_nor_push_the_log_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(broker_module, "MAX_OPENED", 200)
+    monkeypatch.setattr(FakeProcess, "end", _never)
+    async with stage() as played:
+        played.child.say(*OPENED)
+        loop = asyncio.get_running_loop()
+        for number in range(300):
+            for message in (opening(number), Hangup(channel=number)):
+                with contextlib.suppress(OSError, TimeoutError):
+                    if not played.broker._outcome.done():
+                        await asyncio.wait_for(loop.sock_sendall(played.child.theirs, encode(message)), 1)
+        async with asyncio.timeout(30):
+            await asyncio.wait((played.broker._outcome,))
+        assert len(played.host.launches) <= broker_module.MAX_ENDING
+        assert len(played.log.of("channel_open")) + len(played.log.of("channel_refused")) <= 200
+        monkeypatch.undo()
+        for process in played.host.processes:
+            await process.end(everything=True)
+        for ending in list(played.broker._ending):
+            ending.cancel()
+        assert (await played.outcome()).reason == "failed"
+
+
+async def _never(self: FakeProcess, *, everything: bool) -> None:
+    await asyncio.get_running_loop().create_future()
+
+
 async def test_a_child_that_reads_nothing_does_not_fill_the_supervisor_s_memory() -> None:
     async with stage() as played:
         played.child.say(*OPENED)
