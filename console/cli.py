@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from console.home import Home
-from protocol.errors import EXIT_OK, UsageInvalid
+from console.release import release
+from protocol.errors import EXIT_OK, EXIT_USAGE, UsageInvalid
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="auxilio", message="auxilio %(version)s")
+@click.version_option(release(), message="auxilio %(version)s")
 def auxilio() -> None:
     """Help people with their devices, through a relay that nobody has to trust.
 
@@ -65,6 +66,9 @@ def run(home: Home, arguments: Sequence[str]) -> int:
     """Run a command. Raises AuxilioError, also for click's own usage errors, which say it in our words."""
     try:
         result = auxilio.main(list(arguments), prog_name="auxilio", standalone_mode=False, obj=home)
+    except click.exceptions.NoArgsIsHelpError as exc:
+        click.echo(exc.format_message(), err=True)
+        return EXIT_USAGE
     except click.UsageError as exc:
         path = exc.ctx.command_path if exc.ctx else "auxilio"
         raise UsageInvalid(exc.format_message().replace("\n", " "), hint=f"{path} --help") from exc

@@ -14,6 +14,9 @@ from protocol.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE, AuxilioError
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 
+MAX_SAID_CHARS = 1000
+"""Of an error's line; a hint may carry a path and a command."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; arguments: without the program's name. Returns its exit status, and raises nothing."""
@@ -63,10 +66,12 @@ def _dispatch(home_option: str | None, words: list[str]) -> int:
 
 
 def report(error: AuxilioError) -> int:
-    """Tell a person what went wrong and what to do. What came from outside was escaped where it came in."""
-    print(f"auxilio: {error.message}", file=sys.stderr)
+    """Tell a person what went wrong and what to do: in a line each, whatever is in them."""
+    from protocol.text import escape
+
+    print(f"auxilio: {escape(error.message, limit=MAX_SAID_CHARS)}", file=sys.stderr)
     if error.hint:
-        print(f"hint: {error.hint}", file=sys.stderr)
+        print(f"hint: {escape(error.hint, limit=MAX_SAID_CHARS)}", file=sys.stderr)
     return error.exit_status
 
 

@@ -25,6 +25,7 @@ from console.waiting import waiting_line
 from protocol.errors import UsageInvalid
 from protocol.keys import public_line
 from protocol.leg import Waiting
+from protocol.text import escape
 from transport.leg import Leg
 
 PURPOSE_VARIABLE = "AUXILIO_PURPOSE"
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="auxilio proxy",
         description="Connect standard input and output to a device's SSH: for ssh's ProxyCommand.",
-        epilog="Example: ssh -o 'ProxyCommand auxilio proxy %n --account %r' admin@k3m9x-...  "
+        epilog="Example: ssh -o 'ProxyCommand auxilio proxy %n --account %r' admin@k3m7x-...  "
         "(`auxilio ssh-config` writes all that is needed). Exit status: 0, or as docs/commands.md lists.",
     )
     parser.add_argument("device", metavar="DEVICE", help="its id, with or without .auxilio")
@@ -94,7 +95,7 @@ def _tell(waiting: Waiting, now: Callable[[], float]) -> None:
 
 
 def say(text: str) -> None:
-    print(f"auxilio: {text}", file=sys.stderr)
+    print(f"auxilio: {escape(text)}", file=sys.stderr)
 
 
 class _Far(asyncio.Protocol):

@@ -57,8 +57,11 @@ class Desk:
         token = cached_token(self.home, self.relay.address, self.identity, self.clock.now())
         if token is None:
             await self._renew()
-        else:
-            self.relay.client.bearer = token.bearer
+            return
+        self.relay.client.bearer = token.bearer
+        warning = self.identity.warning(self.clock.now())
+        if warning is not None:
+            self.say(warning)
 
     async def log_in(self) -> Token:
         """Refresh what is trusted, log in; after that, `identity` is what the mailbox may have made of it."""

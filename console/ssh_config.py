@@ -1,4 +1,4 @@
-"""The include that lets stock ssh reach devices: `ssh admin@k3m9x-....auxilio`. Pure text.
+"""The include that lets stock ssh reach devices: `ssh admin@k3m7x-....auxilio`. Pure text.
 
 No known_hosts file, no question, no borrowed ssh-agent: the host key is checked against the name, and the device is
 never handed anything of the technician's.

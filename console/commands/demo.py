@@ -25,7 +25,13 @@ MARK_FILE = "demo-run"
 @click.command()
 @click.option("--once", is_flag=True, help="Without interaction: end everything, print one JSON object.")
 @click.option("--stop", is_flag=True, help="End what an earlier demo left running.")
-@click.option("--dir", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("var/demo"))
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("var/demo"),
+    help="Where everything is kept [var/demo].",
+)
 def demo(once: bool, stop: bool, folder: Path) -> int:
     """The whole system on this machine: a relay, an organisation, this machine as a device, a shell on it.
 

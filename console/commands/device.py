@@ -31,7 +31,7 @@ def device() -> None:
 
     \b
     Example:
-      auxilio device approve k3m9x-... --tag clinic
+      auxilio device approve k3m7x-... --tag clinic
     """
 
 
@@ -57,7 +57,7 @@ async def approve(
 
     \b
     Example:
-      auxilio device approve k3m9x-abcde-fghij-klmno --tag clinic --tag site=madrid
+      auxilio device approve k3m7x-abcde-fghij-klmno --tag clinic --tag site=madrid
     """
     if tags and no_tags:
         raise UsageInvalid("either --tag or --no-tags", hint="auxilio device approve --help")
@@ -101,8 +101,8 @@ async def tag(home: Home, device: str, changes: tuple[str, ...], passphrase_file
 
     \b
     Example:
-      auxilio device tag k3m9x +kiosk
-      auxilio device tag k3m9x -- -kiosk +site=lugo
+      auxilio device tag k3m7x +kiosk
+      auxilio device tag k3m7x -- -kiosk +site=lugo
     """
     async with signed_in(home, passphrases(passphrase_file), say) as desk:
         judged = await fetch_device(desk, await resolve(desk, device))
@@ -186,7 +186,7 @@ async def remove(home: Home, device: str, yes: bool, passphrase_file: Path | Non
 
     \b
     Example:
-      auxilio device remove k3m9x-abcde-fghij-klmno
+      auxilio device remove k3m7x-abcde-fghij-klmno
     """
     with usage_errors():
         removed = parse_device_id(device)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from console.durations import parse_duration
+from console.main import MAX_SAID_CHARS
 from console.passphrase import VARIABLE, Passphrases
 from protocol.errors import BadMessage, UsageInvalid
-
-F = TypeVar("F", bound=Callable[..., Any])
+from protocol.text import escape
 
 
 class Duration(click.ParamType[int]):
@@ -55,7 +55,7 @@ def passphrases(file: Path | None) -> Passphrases:
 
 def say(text: str) -> None:
     """A warning or a note: on standard error, so that standard output stays what was asked for."""
-    print(f"auxilio: {text}", file=sys.stderr)
+    print(f"auxilio: {escape(text, limit=MAX_SAID_CHARS)}", file=sys.stderr)
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -34,8 +34,8 @@ async def show(home: Home, device: str, section: str | None, as_json: bool) -> N
 
     \b
     Example:
-      auxilio show k3m9x-abcde-fghij-klmno
-      auxilio show k3m9x software
+      auxilio show k3m7x-abcde-fghij-klmno
+      auxilio show k3m7x software
     """
     async with signed_in(home, passphrases(None), say) as desk:
         judged = await fetch_device(desk, await resolve(desk, device))

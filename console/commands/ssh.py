@@ -69,8 +69,8 @@ def ssh(
 
     \b
     Example:
-      auxilio ssh k3m9x-abcde-fghij-klmno
-      auxilio ssh k3m9x -p 'printer is offline' -- lpstat -p
+      auxilio ssh k3m7x-abcde-fghij-klmno
+      auxilio ssh k3m7x -p 'printer is offline' -- lpstat -p
     """
     line = (command[0] if len(command) == 1 else shlex.join(command)) if command else None
     pty = not no_tty and (force_tty or (line is None and sys.stdin.isatty()))

@@ -32,7 +32,7 @@ async def ssh_config(home: Home, label: str, user: str | None, to_stdout: bool) 
     \b
     Example:
       auxilio ssh-config
-      ssh admin@k3m9x-abcde-fghij-klmno.auxilio
+      ssh admin@k3m7x-abcde-fghij-klmno.auxilio
     """
     settings = load_settings(home)
     desk = open_desk(home, settings, relay_in_use(settings), passphrases(None), say)

@@ -357,6 +357,41 @@ def test_stock_ssh_is_told_why_it_was_refused(world: ConsoleWorld, device: tuple
     assert b"Traceback" not in done.stderr
 
 
+def test_stock_ssh_uses_a_key_that_only_ssh_agent_has(
+    world: ConsoleWorld, device: tuple[AgentProcess, str], tmp_path: Path
+) -> None:
+    path = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
+    try:
+        while not path.exists():
+            assert agent.poll() is None
+        console = world.technician("agented")
+        console.environment["SSH_AUTH_SOCK"] = str(path)
+        key = world.folder / "key-agented"
+        subprocess.run(["ssh-add", "-q", str(key)], env=console.environment, check=True, capture_output=True)
+        listed = subprocess.run(["ssh-keygen", "-lf", f"{key}.pub"], capture_output=True, text=True, check=True)
+        certificate = Path(f"{key}-cert.pub").read_bytes()
+        for each in (key, Path(f"{key}.pub"), Path(f"{key}-cert.pub")):
+            each.unlink()
+        (console.home / "certificate.pub").write_bytes(certificate)
+        console.run("login", "--key", listed.stdout.split()[1])
+        console.run("ssh-config")
+        command = ["ssh", "-F", str(console.home / "ssh_config"), f"{device[1]}.auxilio", "echo", "agented; ssh-add -l"]
+        done = subprocess.run(
+            command,
+            env=console.environment,
+            capture_output=True,
+            timeout=WITHIN_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.stdout.startswith(b"agented\n"), done.stderr
+        assert b"SHA256" not in done.stdout, "the device sees nothing of our ssh-agent"
+    finally:
+        agent.terminate()
+        agent.wait(30)
+
+
 # -- people and policies ----------------------------------------------------------------------------------------
 
 
@@ -432,7 +467,8 @@ def test_a_new_technician_ca_takes_over_in_two_steps(world: ConsoleWorld, device
     assert "device resign" in hint
     world.admin.run("device", "resign")
     world.admin.run("authority", "rotate", "technician-ca", "--finish")
-    device[0].wait_status(lambda status: status["charter"] >= 4, "the agent has the last charter")
+    charter = world.admin.json("authority", "show")["charter"]
+    device[0].wait_status(lambda status: status["charter"] == charter, "the agent has the last charter")
     for console in (old, new):
         console.run("ssh", device[1], "--", "true")
 
