@@ -126,12 +126,8 @@ def run(arguments: list[str]) -> int:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except BrokenPipeError:
-        _discard_output()  # whoever read our output has seen enough
     except OSError as exc:
-        _discard_output()
-        hint = "Free some space, or send the output somewhere else."
-        return complain(Unavailable(f"the output cannot be written: {exc.strerror or exc}", hint=hint))
+        return _not_written(exc) or status
     return status
 
 
@@ -150,20 +146,24 @@ def _carry_out(arguments: list[str]) -> int:
         return complain(exc, command)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return EXIT_OK
     except Exception as exc:
+        if isinstance(exc, OSError) and exc.filename is None:  # no file's: of what we print
+            return _not_written(exc)
         logging.getLogger("auxilio").info("a bug", exc_info=True)  # shown by `run --verbose`
         message = f"internal error: {type(exc).__name__}: {exc}"
         complain(AuxilioError(message, hint="This is a fault of ours; please report it with the command that you ran."))
         return EXIT_BUG
 
 
-def _discard_output() -> None:
-    """What is still in the buffer must not be tried again, and complained about, when the interpreter ends."""
+def _not_written(failure: OSError) -> int:
+    """Standard output takes no more. Whoever closed a pipe has seen enough; else it is an error."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, sys.stdout.fileno())  # what is buffered must not be tried again when the interpreter ends
     os.close(nowhere)
+    if isinstance(failure, BrokenPipeError):
+        return EXIT_OK
+    hint = "Free some space, or send the output somewhere else."
+    return complain(Unavailable(f"the output cannot be written: {failure.strerror or failure}", hint=hint))
 
 
 def complain(error: AuxilioError, command: str = "") -> int:

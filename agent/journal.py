@@ -148,7 +148,7 @@ def read_journal(path: Path, last: int, *, max_bytes: int | None = None) -> list
     for line in _lines(path):
         try:
             entry = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(entry, dict):
             entries.append((len(line), entry))

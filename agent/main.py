@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> int:
     """The exit status is documented in docs/agent.md."""
+    _fill_standard_streams()
     if len(sys.argv) > 2 and sys.argv[1] == "session-child":
         from agent.session.child import main as child_main  # a packaged agent is its own session process
 
@@ -19,6 +21,15 @@ def main() -> int:
     from agent.cli import run
 
     return run(sys.argv[1:])
+
+
+def _fill_standard_streams() -> None:
+    """Where we were started without them, the next file opened would be standard error, and be written over."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def read_log(path: Path, last: int) -> list[dict[str, Any]]:
         answer: list[dict[str, Any]] = ask(socket_path(path), "log", str(last))["entries"]
         return answer
     except OSError as exc:
-        raise storage_failed(path, exc) from exc
+        raise storage_failed(path / "journal.jsonl", exc) from exc
     if not entries and not path.exists():
         raise NotJoined(f"this device has not joined an organisation: there is no directory {path}")
     return entries
