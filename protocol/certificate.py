@@ -214,7 +214,8 @@ def _check_validity(certificate: Certificate, max_validity_s: int, now: float) -
             code="expired",
             hint="`auxilio technician renew` makes a new one; `auxilio login` fetches it.",
         )
-    if certificate.valid_before - certificate.valid_after > max_validity_s:
+    # `forever` is refused by name: a policy whose longest life is a slip of the pen must not allow it.
+    if certificate.valid_before == FOREVER or certificate.valid_before - certificate.valid_after > max_validity_s:
         raise Untrusted("the certificate is valid for longer than the policy allows", code="too_long_lived")
 
 

@@ -20,7 +20,7 @@ from protocol.statement import SESSION, Signed, open_by_certificate
 from tests.support.sk_authenticator import SkAuthenticator
 
 LONG = os.environ.get("AUXILIO_LONG") == "1"
-EXAMPLES = 20_000 if LONG else 300
+EXAMPLES = 5_000 if LONG else 300
 BITS = range(8) if LONG else (0, 3, 7)
 
 NOW = 1_800_000_000

@@ -13,6 +13,7 @@ from protocol.certificate import (
     MAX_CERTIFICATE_BYTES,
     MAX_EXTENSION_BYTES,
     Certificate,
+    CertificateRules,
     certificate_to_sign,
     check_certificate,
     extension_text,
@@ -93,6 +94,16 @@ def test_a_certificate_is_good_from_its_first_second_and_not_in_its_last(now: fl
 @pytest.mark.parametrize(("life_s", "verdict"), [(30 * DAY, "good"), (30 * DAY + 1, "too_long_lived")])
 def test_the_policys_longest_life_is_allowed_and_no_second_more(life_s: int, verdict: str) -> None:
     assert judged(parse_certificate(issued(valid_before=NOW - 60 + life_s))) == verdict
+
+
+def test_forever_is_too_long_whatever_the_policy_says() -> None:
+    certificate = parse_certificate(Recipe(valid_before=FOREVER).certificate())
+    lax = CertificateRules(
+        cas=frozenset({CA.public}), revocations=Revocations(), max_validity_s=2**64, purpose="technician"
+    )
+    with pytest.raises(Untrusted) as caught:
+        check_certificate(certificate, lax, NOW)
+    assert caught.value.reason == "too_long_lived"
 
 
 def test_the_largest_numbers_are_numbers() -> None:
