@@ -131,25 +131,6 @@ def write_file(path: Path, data: bytes, *, private_folder: bool = True) -> None:
         sync_folder(path.parent)
 
 
-def create_file(path: Path, data: bytes) -> bool:
-    """As write_file, but False where something has that name already: of two writers one wins."""
-    with file_errors(path):
-        make_folder(path.parent)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.link(name, path)
-        except FileExistsError:
-            return False
-        finally:
-            Path(name).unlink(missing_ok=True)
-        sync_folder(path.parent)
-    return True
-
-
 def make_folder(path: Path) -> None:
     """Make the folder, 0700, if it is missing. Raises ConfigInvalid where others may write into it."""
     with file_errors(path):

@@ -181,7 +181,11 @@ def _load(path: Path, passphrases: Passphrases) -> PrivateKey:
             raise ConfigInvalid(f"{path}: {exc.message}", code=exc.reason, hint=exc.hint) from exc
     given = passphrases.given()
     if given is not None:
-        return _unlock(path, pem, given)
+        try:
+            return _unlock(path, pem, given)
+        except ConfigInvalid as exc:
+            if exc.reason != "bad_passphrase" or not passphrases.may_ask:
+                raise  # else: it may be the passphrase of the command's other key
     for attempt in range(ATTEMPTS):
         try:
             return _unlock(path, pem, passphrases.ask(f"Passphrase of {path}"))

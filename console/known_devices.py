@@ -48,7 +48,7 @@ class KnownDevices:
             raise Untrusted(
                 f"the relay hands out record {number} of {device}, but record {known.number} was seen here before",
                 code="record_rolled_back",
-                hint="Its tags may be old. An admin can sign the record anew: `auxilio device tag`.",
+                hint="Its tags may be old. `auxilio device approve` signs a new record above both.",
             )
         if known is None or number > known.number:
             self._known.pop(device, None)

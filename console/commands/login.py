@@ -50,7 +50,12 @@ async def login(
     desk = open_desk(home, settings, relay_in_use(settings), passphrases(passphrase_file), say)
     async with desk.relay.client:
         await desk.refresh()
-        _ = desk.trust.charter  # a relay without this organisation is said before any key is used
+        if desk.trust.authority.charter is None:
+            raise Refused(
+                f"the relay knows nothing of organisation {desk.trust.organisation}",
+                code="no_such_organisation",
+                hint="Its operator adds it (`auxilio-relay organisation add`), an admin runs `auxilio policy publish`.",
+            )
         token = await desk.log_in()
     # Only what worked is remembered.
     save_settings(home, settings)

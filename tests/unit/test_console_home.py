@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.home import MAX_FILE_BYTES, Home, create_file, home_folder, read_file, write_file
+from console.home import MAX_FILE_BYTES, Home, home_folder, read_file, write_file
 from console.passphrase import Passphrases
 from console.settings import FILE, Settings, load_settings
 from protocol.errors import ConfigInvalid, Unavailable
@@ -71,14 +71,6 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path, monkey
         write_file(path, b"new")
     assert caught.value.reason == "disk_full"
     assert path.read_bytes() == b"old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-
-
-def test_of_two_that_create_a_file_one_wins(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    assert create_file(path, b"first")
-    assert not create_file(path, b"second")
-    assert path.read_bytes() == b"first"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
