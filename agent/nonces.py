@@ -58,9 +58,14 @@ class NoncePool:
         kept = sorted(self._issued.items(), key=lambda item: item[1])[-(MAX_OUTSTANDING - NONCE_POOL) :]
         self._issued = {nonce: min(at, now - FRESH_S) for nonce, at in kept}
 
-    def next_deadline(self) -> float | None:
-        """When `top_up` will have something to issue: when the oldest fresh nonce ages. None: nothing issued yet."""
-        return min((at + FRESH_S for at in self._issued.values()), default=None)
+    def next_deadline(self, now: float) -> float | None:
+        """When `top_up` may have something to issue, always after `now`. None: nothing issued yet.
+
+        That is when the oldest fresh nonce ages, or when one that aged long ago dies and leaves room.
+        """
+        ages = [at + FRESH_S for at in self._issued.values()]
+        dies = [at + NONCE_LIFE_S + 1 for at in self._issued.values()]
+        return min((deadline for deadline in ages + dies if deadline > now), default=None)
 
     def _make(self) -> str:
         return base64.urlsafe_b64encode(self._entropy(NONCE_BYTES)).rstrip(b"=").decode("ascii")

@@ -376,7 +376,7 @@ class SessionDesk:
         if self._closed:
             return
         now = self._clock.monotonic()
-        deadlines = [self._consent.next_deadline(), self._nonces.next_deadline() if self._linked else None]
+        deadlines = [self._consent.next_deadline(), self._nonces.next_deadline(now) if self._linked else None]
         if self._live or self._asked:
             deadlines.append(now + REVIEW_S)
         next_at = min((d for d in deadlines if d is not None), default=None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from agent.nonces import FRESH_S, MAX_OUTSTANDING, NONCE_LIFE_S, NoncePool
 from protocol.link import NONCE_POOL
 
@@ -32,7 +34,7 @@ def test_a_used_nonce_is_replaced() -> None:
 def test_a_nonce_dies_of_age_and_is_replaced_before() -> None:
     nonces = pool()
     [old, *_] = nonces.top_up(0.0)
-    assert nonces.next_deadline() == FRESH_S
+    assert nonces.next_deadline(0.0) == FRESH_S
     assert len(nonces.top_up(FRESH_S)) == NONCE_POOL
     assert nonces.knows(old, NONCE_LIFE_S)
     assert not nonces.knows(old, NONCE_LIFE_S + 0.1)
@@ -56,3 +58,16 @@ def test_links_that_come_and_go_fill_no_memory_and_leave_the_newest_pool_whole()
         assert len(issued) == NONCE_POOL
     assert len(nonces._issued) <= MAX_OUTSTANDING
     assert all(nonces.knows(nonce, 100.0) for nonce in issued)
+
+
+def test_time_alone_never_makes_a_deadline_that_has_passed() -> None:
+    """Once it did, after the first nonces had aged: the agent's timer went off at every turn of its loop."""
+    nonces = NoncePool(os.urandom)
+    nonces.top_up(0.0)
+    now = 0.0
+    for _ in range(50):
+        deadline = nonces.next_deadline(now)
+        assert deadline is not None and deadline > now
+        now = deadline
+        nonces.top_up(now)
+    assert now > 10 * FRESH_S, "a few wake-ups a pool, not one a turn"
