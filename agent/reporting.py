@@ -24,6 +24,10 @@ SOFTWARE_S = 3600.0
 BATTERY_FACTOR = 4.0
 """How much rarer everything is on battery."""
 
+REFRESH_S = 24 * 3600.0
+"""After it a report is made though nothing changed: "nothing changed" and "it stopped looking" must not look alike.
+It names the same sections, so that a KiB is all that it costs."""
+
 INTERVALS_S: Mapping[str, float] = {"software": SOFTWARE_S}
 
 ANSWER_S = 120.0
@@ -92,6 +96,7 @@ class ReportMachine:
         self._missing_rounds = 0
         self._send_again_at: float | None = None
         self._on_battery = False
+        self._reported_at = now
 
     # -- collecting ---------------------------------------------------------------------------------------------
 
@@ -120,22 +125,26 @@ class ReportMachine:
             self._due[name] = now
 
     def on_collected(self, sections: Mapping[str, Sha256], now: float, *, on_battery: bool = False) -> bool:
-        """Sections were looked at. Return whether any differs from what was last reported: then make a report."""
+        """Sections were looked at. Return whether to make a report: any differs from what was last reported, or that
+        is long ago. on_battery: what the battery section says, if it is among them."""
         self._collecting = False
-        self._on_battery = on_battery
+        if "battery" in sections:
+            self._on_battery = on_battery
         if self._outdated:
             self._outdated = False
             return False  # everything is to be said anew, and this may be a part of it: it is all due
-        factor = BATTERY_FACTOR if on_battery else 1.0
+        factor = BATTERY_FACTOR if self._on_battery else 1.0
         for name in sections:
             self._due[name] = now + INTERVALS_S.get(name, self._look_s) * factor
-        return any(self._known.get(name) != digest for name, digest in sections.items())
+        changed = any(self._known.get(name) != digest for name, digest in sections.items())
+        return changed or now >= self._reported_at + REFRESH_S
 
     def on_stored(self, number: int, sections: Mapping[str, Sha256], now: float) -> list[Effect]:
         """The spool holds report `number`, which names these sections."""
         self._known.update(sections)
         self._waiting.append(number)
         self._newest = max(self._newest, number)
+        self._reported_at = now
         return self._send(now)
 
     def abandon(self, number: int, now: float) -> list[Effect]:

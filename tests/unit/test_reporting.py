@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from agent.reporting import (
     ANSWER_S,
     BATTERY_FACTOR,
     CHEAP_S,
     MAX_MISSING_ROUNDS,
+    REFRESH_S,
     RETRY_S,
     SOFTWARE_S,
     Collect,
+    Effect,
     Forget,
     PutBlobs,
     ReportMachine,
@@ -46,11 +51,30 @@ def test_what_changed_is_reported_and_what_did_not_is_not() -> None:
     assert m.on_collected({"memory": B}, 5.0)
 
 
-def test_on_battery_it_looks_less_often() -> None:
-    m = machine()
+def test_on_battery_it_looks_less_often_until_the_battery_says_otherwise() -> None:
+    m = ReportMachine(("battery", "software"), {}, (), 0.0)
     m.on_tick(0.0)
-    m.on_collected({"memory": A, "software": A}, 0.0, on_battery=True)
+    m.on_collected({"battery": A, "software": A}, 0.0, on_battery=True)
     assert m.next_deadline() == CHEAP_S * BATTERY_FACTOR
+    m.touch("software", 1.0)
+    assert m.on_tick(1.0) == [Collect(("software",))]
+    m.on_collected({"software": B}, 1.0)
+    assert m.on_tick(CHEAP_S * BATTERY_FACTOR) == [Collect(("battery",))]
+    assert m.next_deadline() == float("inf")
+    m.on_collected({"battery": B}, 1200.0, on_battery=False)
+    assert m.next_deadline() == 1200.0 + CHEAP_S
+
+
+def test_though_nothing_changed_it_reports_once_a_day() -> None:
+    m = ReportMachine(("memory",), {"memory": A}, (), 0.0)
+    now, reports = 0.0, []
+    while now < 3 * REFRESH_S + CHEAP_S:
+        assert m.on_tick(now) == [Collect(("memory",))]
+        if m.on_collected({"memory": A}, now):
+            reports.append(now)
+            m.on_stored(len(reports), {"memory": A}, now)
+        now = m.next_deadline()
+    assert reports == [REFRESH_S, 2 * REFRESH_S, 3 * REFRESH_S]
 
 
 def test_reports_go_one_at_a_time_oldest_first_and_are_forgotten_when_acknowledged() -> None:
@@ -146,3 +170,70 @@ def test_a_report_that_can_never_be_completed_is_followed_by_a_whole_one() -> No
     assert m.abandon(1, 10.0) == [StartOver(), SendReport(2)]
     assert m.on_tick(10.0) == [Collect(("memory", "software"))]
     assert m.on_collected({"memory": A, "software": B}, 10.0), "the same sections count as changed"
+
+
+EVENTS = st.lists(
+    st.sampled_from(["store", "up", "down", "deliver", "drop", "put", "tick", "lose_answer"]), min_size=1, max_size=60
+)
+
+
+class Post:
+    """A machine, its spool, and a relay that loses what is under way at any time, but nothing that it committed."""
+
+    def __init__(self) -> None:
+        self.machine = ReportMachine(("memory",), {}, (), 0.0)
+        self.spool: set[int] = set()
+        self.committed: set[int] = set()
+        self.sent: list[int] = []
+        self.linked = False
+        self.now = 0.0
+        self.newest = 0
+
+    def do(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case SendReport(number):
+                    assert self.linked and number in self.spool, "only what is kept can be sent, and only on a link"
+                    self.sent.append(number)
+                case Forget(number):
+                    lost = {n for n in self.spool if n <= number} - self.committed
+                    assert not lost, f"forgot {lost}, which the relay has not committed"
+                    self.spool = {n for n in self.spool if n > number}
+
+    def event(self, event: str) -> None:
+        self.now += 1.0
+        if event == "store":
+            self.newest += 1
+            self.spool.add(self.newest)
+            self.do(self.machine.on_stored(self.newest, {"memory": sha256(b"%d" % self.newest)}, self.now))
+        elif event == "up" and not self.linked:
+            self.linked = True
+            self.do(self.machine.link_up(max(self.committed, default=0), self.now))
+        elif event == "down":
+            self.linked, self.sent = False, []
+            self.machine.link_down()
+        elif event == "tick":
+            self.now += ANSWER_S
+            self.do([e for e in self.machine.on_tick(self.now) if not isinstance(e, Collect)])
+        elif self.sent:
+            number = self.sent.pop(0)
+            if event == "put":
+                self.do(self.machine.on_missing(number, (A,), self.now))
+                self.do(self.machine.blobs_put(number, self.now))
+            elif event in ("deliver", "lose_answer"):
+                self.committed.add(number)
+                if event == "deliver":
+                    self.do(self.machine.on_ack(number, self.now))
+
+
+@given(EVENTS)
+def test_whatever_is_lost_on_the_way_nothing_is_forgotten_unacknowledged_and_all_arrives(events: list[str]) -> None:
+    post = Post()
+    for event in events:
+        post.event(event)
+    post.event("down")
+    post.event("up")
+    for _ in range(2 * len(events)):
+        post.event("deliver")
+    assert not post.spool
+    assert post.committed == set(range(1, post.newest + 1)), "each arrived"
