@@ -138,6 +138,8 @@ def _carry_out(arguments: list[str]) -> int:
         command = options.command
         if not hasattr(options, "state"):
             options.state = customer_state_dir() if command in CUSTOMER_COMMANDS else default_state_dir()
+        if command != "run":
+            logging.getLogger().addHandler(logging.NullHandler())  # a command says one thing, and not what led to it
         handler: Handler = options.handler
         return handler(options)
     except SystemExit as exc:

@@ -46,8 +46,11 @@ def read_log(path: Path, last: int) -> list[dict[str, Any]]:
 
     try:
         entries = read_journal(path / "journal.jsonl", last)
-    except PermissionError:
-        answer: list[dict[str, Any]] = ask(socket_path(path), "log", str(last))["entries"]
+    except PermissionError as exc:
+        try:
+            answer: list[dict[str, Any]] = ask(socket_path(path), "log", str(last))["entries"]
+        except AgentNotRunning:
+            raise storage_failed(path / "journal.jsonl", exc) from exc
         return answer
     except OSError as exc:
         raise storage_failed(path / "journal.jsonl", exc) from exc

@@ -247,8 +247,8 @@ def test_a_leave_that_was_interrupted_can_be_finished(state: Path, capfd: Captur
 
 
 def test_a_log_with_lines_that_are_none_is_shown_without_them(state: Path, capfd: Capture) -> None:
-    lines = b'{"at":1,"event":"whole"}\n{"at":2,"event":"cu\n\xff\xfe\x00\n[1]\n{"at":"x","event":7}\n{}\n' + b"[" * 99_999
-    (state / "journal.jsonl").write_bytes(lines)
+    lines = b'{"at":1,"event":"whole"}\n{"at":2,"event":"cu\n\xff\xfe\x00\n[1]\n{"at":"x","event":7}\n{}\n'
+    (state / "journal.jsonl").write_bytes(lines + b"[" * 99_999)
     for form in ([], ["--json"]):
         assert run(["log", "--state", str(state), *form]) == 0
         out, err = capfd.readouterr()
