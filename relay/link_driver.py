@@ -104,7 +104,7 @@ class LinkDriver:
     async def serve(self, request: web.Request, address: str, hello_done: Callable[[], None]) -> web.WebSocketResponse:
         """address: where the agent comes from.  hello_done: called once, when it is no stranger any more, or gone."""
         socket = web.WebSocketResponse(
-            max_msg_size=MAX_MESSAGE_BYTES, compress=False, timeout=GOODBYE_WITHIN_S, writer_limit=16 * 1024
+            max_msg_size=MAX_MESSAGE_BYTES + 1, compress=False, timeout=GOODBYE_WITHIN_S, writer_limit=16 * 1024
         )
         with contextlib.ExitStack() as greeting:
             greeting.callback(hello_done)

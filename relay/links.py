@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from protocol.api import Event
 from protocol.codec import encode
@@ -179,8 +180,8 @@ class Links:
             if newer.charters or newer.policy is not None:
                 link.send(newer)
             if link.key[1] in held.revoked_devices:
-                loop = asyncio.get_running_loop()
-                loop.call_later(REVOKED_GRACE_S, link.close, "device_revoked")
+                leave = partial(link.close, "device_revoked", return_after_s=REVOKED_RETURN_S)
+                asyncio.get_running_loop().call_later(REVOKED_GRACE_S, leave)
         self._events.publish(Event(kind="policy_changed", at=int(self._clock.now()), organisation=held.id))
 
     def announce_record(self, key: Key, record: Sha256) -> None:

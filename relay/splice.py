@@ -171,5 +171,8 @@ def close_reason(reason: str) -> bytes:
 
 
 def make_socket() -> web.WebSocketResponse:
-    """The WebSocket of a leg. No compression: what passes is encrypted, and does not compress."""
-    return web.WebSocketResponse(max_msg_size=MAX_LEG_MESSAGE_BYTES, compress=False, timeout=FLUSH_WITHIN_S)
+    """The WebSocket of a leg. No compression: what passes is encrypted, and does not compress.
+
+    aiohttp takes messages that are smaller than its bound, not as large.
+    """
+    return web.WebSocketResponse(max_msg_size=MAX_LEG_MESSAGE_BYTES + 1, compress=False, timeout=FLUSH_WITHIN_S)
