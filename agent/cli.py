@@ -1,6 +1,7 @@
 """The commands of `auxilio-agent`. Each imports what it needs when it runs.
 
-Exit status: 0; 2 usage; 3 refused; 4 unavailable; 5 the relay's fault; 6 configuration; 130 interrupted; 1 our bug.
+Exit status: 0; 2 usage; 3 refused; 4 unavailable; 5 the relay's fault; 6 configuration; 130 interrupted;
+141 whoever read the output left; 1 our bug.
 """
 
 from __future__ import annotations
@@ -18,10 +19,18 @@ from typing import NoReturn
 from agent.messages import say, say_error
 from agent.release import RELEASE
 from agent.state import customer_state_dir, default_state_dir
-from protocol.errors import EXIT_BUG, EXIT_OK, AuxilioError, BadMessage, ConfigInvalid, Unavailable, UsageInvalid
+from protocol.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_PIPE,
+    AuxilioError,
+    BadMessage,
+    ConfigInvalid,
+    Unavailable,
+    UsageInvalid,
+)
 from protocol.text import escape
-
-EXIT_INTERRUPTED = 130
 
 LEAVE_WITHIN_S = 30.0
 """For a running agent to end its sessions and itself."""
@@ -163,7 +172,7 @@ def _not_written(failure: OSError) -> int:
     os.dup2(nowhere, sys.stdout.fileno())  # what is buffered must not be tried again when the interpreter ends
     os.close(nowhere)
     if isinstance(failure, BrokenPipeError):
-        return EXIT_OK
+        return EXIT_PIPE
     hint = "Free some space, or send the output somewhere else."
     return complain(Unavailable(f"the output cannot be written: {failure.strerror or failure}", hint=hint))
 

@@ -9,10 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from protocol.errors import EXIT_BUG, EXIT_OK, EXIT_USAGE, AuxilioError
-
-EXIT_INTERRUPTED = 130
-EXIT_PIPE = 141
+from protocol.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE, EXIT_USAGE, AuxilioError
 
 MAX_SAID_CHARS = 1000
 """Of an error's line; a hint may carry a path and a command."""

@@ -18,7 +18,7 @@ import msgspec
 
 from console.escape_keys import HELP, EscapeKeys
 from console.pump import Output, chunks
-from protocol.errors import AuxilioError, PeerFault, Refused, Unavailable, Untrusted
+from protocol.errors import EXIT_PIPE, AuxilioError, PeerFault, Refused, Unavailable, Untrusted
 from protocol.ids import DeviceId, device_id
 from protocol.text import escape
 from transport.leg import Leg
@@ -41,9 +41,6 @@ KEEPALIVE_MISSED = 4
 
 EXIT_OWN = 255
 """Of our own failures, as ssh has it."""
-
-EXIT_PIPE = 128 + 13
-"""Nobody reads our output any more: as a shell shows a process that SIGPIPE ended."""
 
 REFUSED_CHANNEL = 254
 

@@ -12,12 +12,17 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from protocol.errors import EXIT_BUG, EXIT_OK, AuxilioError
+from protocol.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE, AuxilioError, UsageInvalid
 from protocol.text import escape
 
-EXIT_INTERRUPTED = 130
-"""As a shell reports a program that Ctrl-C ended."""
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line and a hint, as everything else here."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageInvalid(message, hint=f"`{self.prog} --help` shows how it is used.")
 
 
 def default_folder() -> Path:
@@ -30,8 +35,8 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "auxilio-relay"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> _Parser:
+    parser = _Parser(
         prog="auxilio-relay",
         description="The relay: where agents and consoles meet. It is trusted with nothing but being reachable.",
         epilog="Example: auxilio-relay init --name relay.example.org:443 --listen 0.0.0.0:443",
@@ -46,16 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--key", type=Path, metavar="FILE", help="and this key (PEM)")
     init.epilog = "Example: auxilio-relay init --name relay.example.org:443 --listen 0.0.0.0:443"
 
-    organisation = _command(commands, "organisation", "the organisations that this relay serves")
+    text = "the organisations that this relay serves"
+    organisation = commands.add_parser("organisation", help=text, description=text[0].upper() + text[1:] + ".")
     actions = organisation.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add = actions.add_parser(
-        "add", help="serve an organisation", epilog="The console prints it: auxilio authority show"
-    )
-    add.add_argument("fingerprint", metavar="FINGERPRINT")
-    add.add_argument("--dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-    listed = actions.add_parser("list", help="list them")
+    add = _command(actions, "add", "serve an organisation; works while the relay runs")
+    add.add_argument("fingerprint", metavar="FINGERPRINT", help="as `auxilio authority show` prints it")
+    listed = _command(actions, "list", "list them, with how many devices each has")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
-    listed.add_argument("--dir", type=Path, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
     run = _command(commands, "run", "serve until SIGTERM or Ctrl-C")
     run.add_argument("--listen", metavar="ADDR:PORT", help="instead of the configuration's")
@@ -70,18 +72,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
-) -> argparse.ArgumentParser:
+def _command(commands: argparse._SubParsersAction[_Parser], name: str, text: str) -> _Parser:
     parser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.add_argument("--dir", type=Path, default=default_folder(), help="the relay's directory (%(default)s)")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    given = _parser().parse_args(arguments)
     try:
-        return _run(given)
+        status = _run(_parser().parse_args(arguments))
+        sys.stdout.flush()  # a reader that left is noticed here, and not when the interpreter ends
+        return status
     except AuxilioError as exc:
         _say(exc.message, exc.hint)
         return exc.exit_status
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever reads our output left; there is nobody to tell, and nothing to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+        return EXIT_PIPE
     except Exception as exc:
         _say(f"a bug in auxilio-relay: {type(exc).__name__}", "Please report it with the lines that follow.")
         traceback.print_exc()
@@ -120,7 +121,7 @@ def _run(given: argparse.Namespace) -> int:
 def _say(message: str, hint: str) -> None:
     print(f"auxilio-relay: {escape(message)}", file=sys.stderr)
     if hint:
-        print(f"  {escape(hint)}", file=sys.stderr)
+        print(f"hint: {escape(hint)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

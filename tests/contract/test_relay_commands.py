@@ -39,6 +39,7 @@ def failed(done: subprocess.CompletedProcess[str], status: int) -> str:
     assert "Traceback" not in done.stderr
     lines = done.stderr.splitlines()
     assert lines[0].startswith("auxilio-relay: ") and len(lines) <= 2, done.stderr
+    assert all(line.startswith("hint: ") for line in lines[1:]), done.stderr
     return done.stderr
 
 
