@@ -149,8 +149,9 @@ async def _ask(path: Path) -> tuple[str | None, str, int]:
 
 
 def _look_at_disk(settings: config.Config) -> Iterator[Finding]:
-    free = shutil.disk_usage(settings.folder).free
-    text = f"{size_text(free)} free at {settings.folder}"
+    folder = settings.database.parent
+    free = shutil.disk_usage(folder).free
+    text = f"{size_text(free)} free at {folder}"
     if free < LEAST_FREE_BYTES:
         yield _fail("disk", text, "Free some: nothing can be acknowledged once it is full.", EXIT_UNAVAILABLE)
     elif free < WARN_FREE_BYTES:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 from aiohttp import web
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, insert, update
 
 from protocol.errors import AuxilioError
 from relay.services import Services
-from relay.store.tables import organisations
+from relay.store.engine import WAL_BYTES
+from relay.store.tables import probes
 
 READY_WITHIN_S = 5.0
 
 
-def probe(connection: Connection) -> None:
-    """A write that changes nothing: the lock is taken and the disk is written to, as for anything else."""
-    connection.execute(update(organisations).where(organisations.c.id == "").values(added_at=0))
+LEAST_FREE_BYTES = WAL_BYTES
+"""Below it the disk counts as full, although small writes may still find room in what the log takes already."""
+
+
+def probe(connection: Connection, now: float) -> None:
+    """A write of another value each time: the lock is taken and the disk is written to, as for anything else."""
+    value = {"at": int(now * 1000)}
+    if not connection.execute(update(probes).where(probes.c.what == "readyz").values(value)).rowcount:
+        connection.execute(insert(probes).values(what="readyz", **value))
 
 
 def application(services: Services) -> web.Application:
@@ -26,9 +34,11 @@ def application(services: Services) -> web.Application:
 
     async def readyz(_request: web.Request) -> web.Response:
         """The database takes a write, and in time: the relay can acknowledge what it is sent."""
+        if shutil.disk_usage(services.config.database.parent).free < LEAST_FREE_BYTES:
+            return web.Response(status=503, text="store_full: the relay's disk is full\n")
         try:
             async with asyncio.timeout(READY_WITHIN_S):
-                await services.store.write(probe)
+                await services.store.write(lambda connection: probe(connection, services.clock.now()))
         except AuxilioError as exc:
             return web.Response(status=503, text=f"{exc.reason}: {exc.message}\n")
         except TimeoutError:

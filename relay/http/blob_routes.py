@@ -135,9 +135,7 @@ async def head_blob(call: Call) -> web.StreamResponse:
     if size is not None:
         now = call.services.clock.now()
         call.services.store.write_soon(lambda c: blobs.touch(c, organisation, owner, [name], now), "blob_touch")
-        answer = web.Response(headers=SECURITY_HEADERS)
-        answer.content_length = size
-        return answer
+        return web.Response(headers={**SECURITY_HEADERS, "Content-Length": str(size)})
     offset = call.services.uploads.offset((organisation, owner, name))
     headers = dict(SECURITY_HEADERS) if offset is None else {**SECURITY_HEADERS, "Upload-Offset": str(offset)}
     return web.Response(status=404, headers=headers)

@@ -33,6 +33,7 @@ BUSY_TIMEOUT_MS = 10_000
 
 CACHE_KIB = 32 * 1024
 WAL_CHECKPOINT_PAGES = 4_000
+WAL_BYTES = WAL_CHECKPOINT_PAGES * 4096
 """16 MiB of log before it is folded back: a burst of reports is not interrupted every megabyte."""
 
 

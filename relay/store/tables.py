@@ -1,4 +1,4 @@
-"""The tables. Every key begins with the organisation.
+"""The tables. Every key begins with the organisation, but that of what is nobody's.
 
 Signed documents are kept verbatim (the JSON of the Signed as `signed`); the columns beside them are what was read
 from them after they verified, for searching. *_at: Unix seconds, UTC. Migrations make the same; a test compares.
@@ -217,3 +217,12 @@ sessions = Table(
     Index(None, "organisation", "started_at"),
     Index(None, "organisation", "device", "started_at"),
 )
+
+probes = Table(
+    "probes",
+    metadata,
+    Column("what", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),  # milliseconds: another value each time
+    PrimaryKeyConstraint("what"),
+)
+"""Written to find out whether the database takes a write. Nobody's data: it has no organisation."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 
 import pytest
@@ -21,8 +22,8 @@ from protocol.link import (
     SessionWaiting,
 )
 from protocol.statement import Signed
-from tests.support.relay_world import NO_POLICY, World, relay_world, sections, until
-from transport.blobs import get_blob
+from tests.support.relay_world import NO_POLICY, World, blob_name, relay_world, sections, until
+from transport.blobs import get_blob, put_blob
 from transport.leg import open_leg
 
 
@@ -80,6 +81,23 @@ async def test_what_the_agent_lacks_is_announced_after_the_welcome(world: World)
         assert await get_blob(blobs, documents.policy) == encode(world.organisation.policies[-1])
         record = decode(await get_blob(blobs, documents.record), Signed)
         assert b'"tags":["clinic"]' in record.payload
+
+
+async def test_a_blob_that_arrives_in_parts_is_asked_about_in_between(world: World) -> None:
+    device = await world.device("clinic")
+    data = os.urandom(300_000)
+    path = f"/v1/blobs/{blob_name(data)}"
+    async with device.linked() as link:
+        for first, last, known in ((0, 99_999, "0"), (100_000, 299_999, "100000")):
+            async with link.blobs.exchange("HEAD", path, accept=(404,)) as answer:
+                assert answer.headers.get("upload-offset", "0") == known
+            part = [("Content-Range", f"bytes {first}-{last}/{len(data)}")]
+            async with link.blobs.exchange("PUT", path, part, data[first : last + 1], accept=(201, 202)) as answer:
+                assert answer.status == (202 if last < len(data) - 1 else 201)
+        async with link.blobs.exchange("HEAD", path) as answer:
+            assert (answer.status, answer.headers["content-length"]) == (200, str(len(data)))
+        await put_blob(link.blobs, data)
+        assert await get_blob(link.blobs, blob_name(data)) == data
 
 
 async def test_presence_follows_the_link(world: World) -> None:

@@ -29,12 +29,21 @@ class RelayProcess:
     """folder: of a relay that exists, or where one is made; None: a temporary one, removed at the end.
 
     settings: TOML appended to the configuration that `init` writes, for example "[limits]\\nrequest_burst = 5".
+    prefix: of its commands, for example one that enters a namespace.
     """
 
-    def __init__(self, folder: Path | None = None, *, settings: str = "", env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        settings: str = "",
+        env: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="auxilio-relay-"))
         self._settings = settings
+        self._prefix = prefix
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
@@ -165,10 +174,10 @@ class RelayProcess:
         )
         assert done.returncode == status, f"{command}: status {done.returncode}\n{done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
-        return done.stdout if status == 0 else done.stderr
+        return done.stdout if status == 0 else done.stdout + done.stderr
 
     async def add_organisation(self, organisation: str) -> None:
         await self.command("organisation", "add", organisation)
 
     def _python(self) -> list[str]:
-        return [sys.executable, "-m", "relay.main"]
+        return [*self._prefix, sys.executable, "-m", "relay.main"]

@@ -110,8 +110,8 @@ async def _begin(relay: RelayProcess, **policy: Any) -> World:
 
 
 @asynccontextmanager
-async def relay_world(settings: str = "") -> AsyncIterator[World]:
-    async with RelayProcess(settings=settings) as relay:
+async def relay_world(settings: str = "", prefix: tuple[str, ...] = ()) -> AsyncIterator[World]:
+    async with RelayProcess(settings=settings, prefix=prefix) as relay:
         world = await _begin(relay)
         try:
             yield world

@@ -146,6 +146,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_organisations"),
     )
     op.create_table(
+        "probes",
+        sa.Column("what", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("what", name="pk_probes"),
+    )
+    op.create_table(
         "report_sections",
         sa.Column("organisation", sa.Text(), nullable=False),
         sa.Column("device", sa.Text(), nullable=False),
