@@ -1,6 +1,10 @@
 # Each target sets up what it needs, by itself. `make help` lists them.
 SHELL := /bin/sh
 BIN := .venv/bin
+# The whole system is many short processes. Where the environment forbids it, each would compile every module anew.
+export PYTHONDONTWRITEBYTECODE :=
+# More at once than there are cores: most of a test's time is waiting for deadlines and other processes.
+TESTS := $(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests --ignore=tests/unit
 
 .PHONY: help setup demo test test-long check bench lock clean
 
@@ -21,12 +25,12 @@ check:           ## format, lint, types, import rules, unit tests: in a minute
 test:            ## check, and all other tests in their short form
 	@build/setup.sh tests
 	@build/check.sh
-	@$(BIN)/pytest -q tests --ignore=tests/unit
+	@$(TESTS)
 
 test-long:       ## check, and all other tests in their long form: for a night
 	@build/setup.sh tests
 	@build/check.sh
-	@AUXILIO_LONG=1 $(BIN)/pytest -q tests --ignore=tests/unit
+	@AUXILIO_LONG=1 $(TESTS)
 
 bench:           ## measurements, each as a ratio to a peer in the same run; JSON in var/bench.json
 	@build/setup.sh bench

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -31,6 +33,9 @@ from transport.leg import Leg
 PURPOSE_VARIABLE = "AUXILIO_PURPOSE"
 CASE_VARIABLE = "AUXILIO_CASE"
 DEFAULT_PURPOSE = "remote shell"
+
+HANGUP_S = 5.0
+"""For the goodbye to reach the device, and the device to close, once ssh is gone."""
 
 CAPABILITIES = ("shell",)
 """Stock ssh does not tell its ProxyCommand what it is for; devices check every channel anyway."""
@@ -127,8 +132,15 @@ class _Far(asyncio.Protocol):
 
 
 async def pump(leg: Leg) -> None:
-    """Both ways until the device ends, or ssh has closed both its ends."""
+    """Both ways until the device ends, or ssh has closed both its ends.
+
+    OpenSSH's client hangs its ProxyCommand up (SIGHUP) as soon as it has said goodbye: the goodbye is still on its way
+    to us then, and the device is to hear it, else the session counts as lost there.
+    """
     transport, far = await leg.create_connection(_Far)
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(AttributeError, NotImplementedError):  # Windows has neither
+        loop.add_signal_handler(signal.SIGHUP, lambda: loop.call_later(HANGUP_S, far.ended.set))
 
     async def up() -> None:
         async for data in chunks(0):

@@ -27,10 +27,17 @@ END_WITHIN_S = 15.0
 MISSING = re.compile(r"Skipped: (needs (?!root)|there is no )")
 """How a test's reason for being skipped begins, where a program or package is missing. Root is none."""
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each process of a test would compile every module anew
+
 hypothesis.configuration.set_hypothesis_home_dir(ROOT / "var" / "hypothesis")
 
 
+LONGEST_FIRST = ("test_console_demo.py", "test_agent_at_a_hostile_relay.py", "test_relay_limits.py")
+"""Files of more than a minute, most of it waiting: begun first, so that no worker is left alone with one at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST_FIRST)
     if not LONG:
         for item in items:
             if item.get_closest_marker("long"):

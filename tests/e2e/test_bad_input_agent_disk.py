@@ -75,7 +75,7 @@ async def test_a_join_for_which_the_disk_has_no_room_says_so_and_goes_on_when_it
         assert "the disk is full" in complaint(done.stderr)
         assert not (state / "membership.json").exists()
         assert not list(state.glob(".*.new")), "what did not fit is removed"
-    assert blocks > 4
+    assert blocks >= 3, "some of the files were the one that did not fit"
     disk.free()
     status = json.loads(agent(disk, 0, "status", "--json"))
     assert status["policy"]["number"] == 1 and status["charter"] == 1

@@ -83,6 +83,13 @@ def test_the_end_of_input_reaches_the_command_and_its_output_still_arrives(world
     assert (done.returncode, done.stdout) == (0, b"given\ndone\n")
 
 
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_session_that_the_technician_ended_counts_as_closed(world: World, name: str) -> None:
+    before = len(world.agent.journal("session_ended"))
+    assert world.run(client(world, name, "true")).returncode == 0
+    assert world.wait_journal("session_ended", before + 1)[-1]["reason"] == "closed"
+
+
 def test_the_shell_is_the_accounts_own_login_shell(world: World) -> None:
     done = world.run(client(world, "stock"), stdin=b"echo $0 $HOME $LOGNAME; pwd; exit 3\n")
     assert done.returncode == 3

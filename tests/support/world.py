@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,9 +38,13 @@ class World:
     def begin(cls, *tags: str) -> World:
         """tags: of the device; `lab` is unattended."""
         world = cls()
-        asyncio.run(world._start_relay())
-        world._make_organisation()
-        world._make_device(world.agent, tags or ("lab",))
+        try:
+            asyncio.run(world._start_relay())
+            world._make_organisation()
+            world._make_device(world.agent, tags or ("lab",))
+        except BaseException:
+            world.end()
+            raise
         return world
 
     async def _start_relay(self) -> None:
@@ -67,8 +72,11 @@ class World:
         agent.wait_status(lambda s: not s["provisional"], "the device has its record")
 
     def end(self) -> None:
-        self.agent.stop()
-        asyncio.run(self.relay.stop())
+        try:
+            self.agent.stop()
+        finally:
+            asyncio.run(self.relay.stop())
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- people -----------------------------------------------------------------------------------------------------
 
@@ -136,8 +144,10 @@ class World:
 
     def ssh_config(self) -> Path:
         """The include that `auxilio ssh-config` writes, as a file for `ssh -F`."""
-        self.console("ssh-config")
-        return self.folder / self.home_name / "ssh_config"
+        path = self.folder / self.home_name / "ssh_config"
+        if not path.exists():
+            self.console("ssh-config")
+        return path
 
     def stock_ssh(self, *arguments: str) -> list[str]:
         """A command line of the real OpenSSH client; it may ask nothing."""
