@@ -14,8 +14,9 @@ from pathlib import Path
 import hypothesis.configuration
 import pytest
 
+from tests.support.effort import LONG
+
 ROOT = Path(__file__).resolve().parents[1]
-LONG = os.environ.get("AUXILIO_LONG") == "1"
 IN_CI = os.environ.get("CI") == "true"
 
 MARK_VARIABLE = "AUXILIO_TEST_RUN"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.console_process import ConsoleProcess
+from tests.support.effort import LONG
 
 WITHIN_S = 240.0
-LONG = os.environ.get("AUXILIO_LONG") == "1"
 
 
 @pytest.fixture

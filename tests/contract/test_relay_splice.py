@@ -15,13 +15,13 @@ import pytest_asyncio
 
 from protocol.api import Session
 from protocol.link import SessionEnded
+from tests.support.effort import LONG
 from tests.support.relay_world import FakeLink, World, relay_world, until
 from transport.websocket import Connection, ConnectionEnded, connect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MIB = 1024 * 1024
-LONG = os.environ.get("AUXILIO_LONG") == "1"
 VOLUME = (512 if LONG else 64) * MIB
 FRAME = 128 * 1024
 

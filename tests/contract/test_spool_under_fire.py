@@ -18,9 +18,10 @@ from protocol.codec import encode
 from protocol.errors import Unavailable
 from protocol.ids import sha256
 from protocol.statement import Signed
+from tests.support.effort import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUNDS = 60 if os.environ.get("AUXILIO_LONG") else 6
+ROUNDS = 60 if LONG else 6
 TMPFS_BYTES = 1024 * 1024
 
 WRITER = """

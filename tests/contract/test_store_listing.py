@@ -14,6 +14,7 @@ from protocol.certificate import parse_certificate
 from protocol.selector import Facts, Selector, matches, parse
 from protocol.technician import Technician, read_technician
 from relay.store import listing
+from tests.support.effort import LONG
 from tests.support.organisation import Organisation
 from tests.support.store_world import A, B, add_device, fresh_store
 
@@ -170,8 +171,8 @@ async def test_a_selector_as_long_as_it_may_be_is_answered(everybody: list[Techn
             assert page.total in (0, 1)
 
 
-async def test_a_page_of_ten_thousand_devices_does_not_read_them_all(everybody: list[Technician]) -> None:
-    letters = "abcdefghij"
+async def test_a_page_of_many_devices_does_not_read_them_all(everybody: list[Technician]) -> None:
+    letters = "abcdefghij" if LONG else "abcdef"
     ids = ["-".join(parts) for parts in itertools.product(*([[5 * c for c in letters]] * 4))]
     async with fresh_store() as (store, database):
 
@@ -187,7 +188,7 @@ async def test_a_page_of_ten_thousand_devices_does_not_read_them_all(everybody: 
 
             event.listen(connection, "before_cursor_execute", lambda *args: statements.append(args[2]))
             return listing.list_devices(
-                connection, A, everybody[0], parse("tag:kiosk ram>1KiB"), after="ccccc", limit=20
+                connection, A, everybody[0], parse("tag:kiosk ram>1KiB"), after="aaaaa", limit=20
             )
 
         page = await database.read(count)

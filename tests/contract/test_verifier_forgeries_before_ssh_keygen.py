@@ -6,7 +6,6 @@ refuse what it accepts only for a reason on the list.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from protocol.keys import SK_ECDSA, SK_ED25519
 from protocol.revocation import Revocations
 from protocol.sshwire import string
 from protocol.statement import LOGIN, SESSION
+from tests.support.effort import LONG
 from tests.support.forgeries import CASES
 from tests.support.forgery import (
     CA,
@@ -39,7 +39,7 @@ from tests.support.forgery import (
 from tests.support.sk_authenticator import SkAuthenticator
 from tests.support.ssh_keygen import Workshop
 
-EXAMPLES = 5_000 if os.environ.get("AUXILIO_LONG") == "1" else 150
+EXAMPLES = 5_000 if LONG else 150
 
 STRICTER = {
     "too_long": "OpenSSH reads certificates of any length; we bound what a stranger may make us read",

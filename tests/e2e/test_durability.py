@@ -21,8 +21,8 @@ import pytest_asyncio
 from protocol.ids import sha256
 from tests.support.agent_process import wait_until
 from tests.support.device_world import UNSHARE, Device, DeviceWorld, named, renaming
+from tests.support.effort import LONG
 
-LONG = os.environ.get("AUXILIO_LONG") == "1"
 ROUNDS = 100 if LONG else 6
 FRESH_ROWS = 2
 """Reports that arrive before the next kill: it happens while they do."""
@@ -147,7 +147,7 @@ def delete_both(state: Path) -> None:
     delete_known(state)
 
 
-only_long = pytest.mark.skipif(not LONG, reason="AUXILIO_LONG=1 (make test-long)")
+only_long = pytest.mark.skipif(not LONG, reason="long: make test-long")
 
 
 @pytest.mark.parametrize(

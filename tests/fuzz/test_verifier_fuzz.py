@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 
 import pytest
@@ -17,9 +16,9 @@ from protocol.revocation import Revocations
 from protocol.signing import KeyRawSigner, RawSigner, SshsigSigner, issue_certificate
 from protocol.sshsig import armor, dearmor, parse_sshsig
 from protocol.statement import SESSION, Signed, open_by_certificate
+from tests.support.effort import LONG
 from tests.support.sk_authenticator import SkAuthenticator
 
-LONG = os.environ.get("AUXILIO_LONG") == "1"
 EXAMPLES = 5_000 if LONG else 300
 BITS = range(8) if LONG else (0, 3, 7)
 

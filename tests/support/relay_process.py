@@ -10,6 +10,7 @@ It writes its log to `folder/log`; a test that fails shows the end of it.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -90,8 +92,8 @@ class RelayProcess:
     async def init(self) -> None:
         if (self.folder / "relay.toml").exists():
             return
-        loopback = "127.0.0.1:0"
-        await self.command("init", "--name", loopback, "--listen", loopback, "--admin", loopback)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(await asyncio.to_thread(_made), self.folder, dirs_exist_ok=True)
         if self._settings:
             self._configure(self._settings)
 
@@ -181,3 +183,15 @@ class RelayProcess:
 
     def _python(self) -> list[str]:
         return [*self._prefix, sys.executable, "-m", "relay.main"]
+
+
+@cache
+def _made() -> Path:
+    """What `init` makes for loopback, made once: every relay of this run has its own copy, and so one key for all."""
+    folder = Path(tempfile.mkdtemp(prefix="auxilio-relay-made-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    loopback = "127.0.0.1:0"
+    command = [sys.executable, "-m", "relay.main", "init", "--dir", str(folder)]
+    options = ["--name", loopback, "--listen", loopback, "--admin", loopback]
+    subprocess.run([*command, *options], cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=DEADLINE_S)
+    return folder
