@@ -17,6 +17,23 @@ def own_command(home: Home) -> list[str]:
     return command
 
 
+def shown(path: Path) -> str:
+    """A path as a person types it: from the current folder where it is inside that."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def shown_program(name: str) -> str:
+    """What a person types to start one of our programs: its name where the shell finds this very one, else its path."""
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if not beside.exists() or (found is not None and Path(found).absolute() == beside):
+        return name
+    return shown(beside)
+
+
 def _program() -> list[str]:
     if getattr(sys, "frozen", False):
         return [sys.executable]

@@ -14,6 +14,7 @@ from console.commands.options import say
 from console.demo.processes import Processes, end_marked
 from console.demo.steps import Demo, clear
 from console.home import file_errors, make_folder, read_file, write_file
+from console.invocation import shown, shown_program
 from console.main import report
 from console.render import size
 from protocol.errors import EXIT_OK, ConfigInvalid, Unavailable
@@ -108,14 +109,15 @@ def _show(run: Demo, folder: Path) -> None:
     print(f"\n$ auxilio ssh {outcome.device} -- '{outcome.command}'\n{outcome.console.output}", end="")
     print(f"(exit status {outcome.console.exit_status}; the same by stock ssh)\n")
     print("The relay and the agent go on running. Go on with:")
-    home, device = f"auxilio --home {run.home}", outcome.device
+    auxilio, agent, device = shown_program("auxilio"), shown_program("auxilio-agent"), outcome.device
+    home, state = f"{auxilio} --home {shown(run.home)}", shown(folder / "agent")
     for line in (
         f"{home} devices",
         f"{home} show {device} software",
         f"{home} ssh {device}",
-        f"ssh -F {run.home / 'ssh_config'} {device}.auxilio",
-        f"auxilio-agent status --state {folder / 'agent'}",
-        f"auxilio-agent log --state {folder / 'agent'}",
-        f"auxilio demo --stop --dir {folder}",
+        f"ssh -F {shown(run.home / 'ssh_config')} {device}.auxilio",
+        f"{agent} status --state {state}",
+        f"{agent} log --state {state}",
+        f"{auxilio} demo --stop --dir {shown(folder)}",
     ):
         print(f"  {line}")

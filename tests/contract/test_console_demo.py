@@ -93,11 +93,20 @@ def test_the_demo_goes_on_running_and_its_commands_work_until_it_is_stopped(
         assert "memory" in shown
         assert os.uname().nodename in shown
         assert len(_started_by(folder)) >= 2
-        line = next(line for line in shown.splitlines() if line.strip().startswith("ssh -F "))
-        done = subprocess.run(
-            [*line.split(), "echo", "on"], capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL
-        )
-        assert done.stdout == b"on\n", done.stderr
+        commands = [line.split() for line in shown.partition("Go on with:")[2].splitlines() if line.strip()]
+        assert [Path(words[0]).name for words in commands] == [
+            *3 * ["auxilio"],
+            "ssh",
+            *2 * ["auxilio-agent"],
+            "auxilio",
+        ]
+        for words in commands[:-1]:  # as they are printed; the last one ends it all
+            more = ["echo", "on"] if "ssh" in words else []
+            done = subprocess.run(
+                [*words, *more], capture_output=True, timeout=WITHIN_S, check=False, stdin=subprocess.DEVNULL
+            )
+            assert done.returncode == 0 and done.stdout, (words, done.stderr)
+            assert not more or done.stdout == b"on\n"
     finally:
         console.run("demo", "--stop", "--dir", str(folder))
     assert _started_by(folder) == []
