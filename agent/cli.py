@@ -29,6 +29,7 @@ from protocol.errors import (
     ConfigInvalid,
     Unavailable,
     UsageInvalid,
+    missing_extra,
 )
 from protocol.text import escape
 
@@ -160,6 +161,8 @@ def _carry_out(arguments: list[str]) -> int:
     except Exception as exc:
         if isinstance(exc, OSError) and exc.filename is None:  # no file's: of what we print
             return _not_written(exc)
+        if isinstance(exc, ModuleNotFoundError) and (missing := missing_extra(exc, "agent")) is not None:
+            return complain(missing)
         logging.getLogger("auxilio").info("a bug", exc_info=True)  # shown by `run --verbose`
         message = f"internal error: {type(exc).__name__}: {exc}"
         complain(AuxilioError(message, hint="This is a fault of ours; please report it with the command that you ran."))

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from protocol.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE, EXIT_USAGE, AuxilioError
+from protocol.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE, EXIT_USAGE, AuxilioError, missing_extra
 
 MAX_SAID_CHARS = 1000
 """Of an error's line; a hint may carry a path and a command."""
@@ -78,6 +78,8 @@ def _report_bug(error: BaseException, home_option: str | None) -> int:
 
     if isinstance(error, OSError) and error.filename is not None:
         return report(file_failure(error, Path(os.fsdecode(error.filename))))
+    if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error, "console")) is not None:
+        return report(missing)
     log = Home(home_folder(os.environ, home_option)).note_bug(error)
     print(f"auxilio: a bug of ours: {type(error).__name__}: {escape(str(error), limit=200)}", file=sys.stderr)
     if log is not None:

@@ -89,3 +89,18 @@ class UsageInvalid(ConfigInvalid):
 
     code = "usage_invalid"
     exit_status = EXIT_USAGE
+
+
+OWN_PACKAGES = frozenset({"agent", "console", "protocol", "relay", "transport"})
+
+
+def missing_extra(error: ModuleNotFoundError, extra: str) -> ConfigInvalid | None:
+    """What to say where Auxilio was installed without one of its extras; None where a module of our own is missing."""
+    package = (error.name or "").partition(".")[0]
+    if not package or package in OWN_PACKAGES:
+        return None
+    return ConfigInvalid(
+        f"the Python package {package} is not installed here",
+        code="extra_missing",
+        hint=f"Install Auxilio with its extra `{extra}`: pip install 'auxilio[{extra}]'",
+    )

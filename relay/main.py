@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from protocol.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE, AuxilioError, UsageInvalid
+from protocol.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_PIPE, AuxilioError, UsageInvalid, missing_extra
 from protocol.text import escape
 
 
@@ -93,6 +93,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
     except Exception as exc:
+        if isinstance(exc, ModuleNotFoundError) and (missing := missing_extra(exc, "relay")) is not None:
+            _say(missing.message, missing.hint)
+            return missing.exit_status
         _say(f"a bug in auxilio-relay: {type(exc).__name__}", "Please report it with the lines that follow.")
         traceback.print_exc()
         return EXIT_BUG
