@@ -9,16 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
-from agent.membership import DeviceKeys, Membership
 from agent.reporter import Reporter
-from agent.reporting import CHEAP_S
 from agent.session.journal import Journal
 from agent.spool import Spool, SpoolStatus
-from agent.state import StateDir
 from protocol.errors import AuxilioError
-from protocol.link import ReportAck, ReportMissing, ReportSent
-from protocol.system_clock import Clock
+from protocol.link import ReportAck, ReportMissing
 from transport.relay_address import RelayAddress
 
 log = logging.getLogger(__name__)
@@ -27,28 +24,12 @@ OPEN_AGAIN_S = 60.0
 
 
 class ReportDesk:
-    """Arguments as of Reporter. failure: why there are no reports at the moment, or ""."""
+    """make_reporter: one that works on this spool.  failure: why there are no reports at the moment, or ""."""
 
-    def __init__(
-        self,
-        *,
-        state: StateDir,
-        membership: Membership,
-        keys: DeviceKeys,
-        clock: Clock,
-        now: Callable[[], float],
-        send: Callable[[ReportSent], None],
-        journal: Journal,
-        look_s: float = CHEAP_S,
-    ) -> None:
-        self._state = state
-        self._membership = membership
-        self._keys = keys
-        self._clock = clock
-        self._now = now
-        self._send = send
+    def __init__(self, folder: Path, journal: Journal, make_reporter: Callable[[Spool], Reporter]) -> None:
+        self._path = folder / "spool.sqlite"
         self._journal = journal
-        self._look_s = look_s
+        self._make_reporter = make_reporter
         self._link: tuple[RelayAddress, str, int] | None = None
         self._spool: Spool | None = None
         self._reporter: Reporter | None = None
@@ -75,21 +56,11 @@ class ReportDesk:
 
     def _open(self) -> None:
         """Raises Unavailable."""
-        self._spool = Spool(self._state.path / "spool.sqlite")
+        self._spool = Spool(self._path)
         if self._spool.moved_aside is not None:
             self._journal.record("spool_damaged", moved_to=str(self._spool.moved_aside))
         try:
-            self._reporter = Reporter(
-                state=self._state,
-                spool=self._spool,
-                membership=self._membership,
-                keys=self._keys,
-                clock=self._clock,
-                now=self._now,
-                send=self._send,
-                journal=self._journal,
-                look_s=self._look_s,
-            )
+            self._reporter = self._make_reporter(self._spool)
         except BaseException:
             self._close()
             raise

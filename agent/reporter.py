@@ -69,9 +69,9 @@ class Reporter:
 
     def __init__(
         self,
-        *,
         state: StateDir,
         spool: Spool,
+        *,
         membership: Membership,
         keys: DeviceKeys,
         clock: Clock,

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from agent.membership import load_keys, load_membership, machine_hash
 from agent.messages import say
 from agent.release import RELEASE
 from agent.report_desk import ReportDesk
+from agent.reporter import Reporter
 from agent.reporting import CHEAP_S
 from agent.session.desk import SessionDesk
 from agent.session.overview import PendingConsent
@@ -103,8 +105,9 @@ class Agent:
             fetch_policy=self.fetcher.fetch_policy,
             ask=self._asked,
         )
-        self.reports = ReportDesk(
-            state=state,
+        make_reporter = partial(
+            Reporter,
+            state,
             membership=self.membership,
             keys=self.keys,
             clock=clock,
@@ -113,6 +116,7 @@ class Agent:
             journal=self.journal,
             look_s=look_s,
         )
+        self.reports = ReportDesk(state.path, self.journal, make_reporter)
         self._control = ControlServer(socket_path(self.state.path), self._command, own_uid=_own_uid())
         self._stop = asyncio.Event()
         self.left = False
