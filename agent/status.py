@@ -13,7 +13,8 @@ from agent.spool import SpoolStatus
 from protocol.time_floor import BEHIND_S
 
 if TYPE_CHECKING:
-    from agent.supervisor import Agent
+    from agent.link_driver import LinkDriver
+    from agent.session.desk import SessionDesk
 
 
 def files_status(
@@ -44,20 +45,20 @@ def files_status(
     }
 
 
-def running_status(agent: Agent) -> dict[str, Any]:
-    """What the running agent knows besides."""
-    machine = agent.link.machine
+def running_status(files: dict[str, Any], link: LinkDriver, desk: SessionDesk) -> dict[str, Any]:
+    """What the running agent knows besides. files: as of files_status."""
+    machine = link.machine
     return {
-        **files_status(agent.membership, agent.documents, agent.reports.status(), agent.reports.failure),
+        **files,
         "running": True,
-        "linked": agent.link.linked,
+        "linked": link.linked,
         "link_state": machine.state.value,
         "since_at": machine.since_at,
         "relay": machine.relay.url if machine.relay else None,
         "last_failure": machine.last_failure,
         "offline_reason": machine.offline_reason,
         "offline_since_at": machine.offline_since_at,
-        "sessions": [msgspec.to_builtins(session) for session in agent.desk.live()],
-        "waiting": [msgspec.to_builtins(question) for question in agent.desk.waiting()],
-        "unknown_messages": agent.link.unknown_messages,
+        "sessions": [msgspec.to_builtins(session) for session in desk.live()],
+        "waiting": [msgspec.to_builtins(question) for question in desk.waiting()],
+        "unknown_messages": link.unknown_messages,
     }

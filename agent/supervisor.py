@@ -32,7 +32,7 @@ from agent.reporting import CHEAP_S
 from agent.session.desk import SessionDesk
 from agent.session.overview import PendingConsent
 from agent.state import StateDir, storage_failed
-from agent.status import running_status
+from agent.status import files_status, running_status
 from protocol.authority import Outcome
 from protocol.codec import encode
 from protocol.errors import AuxilioError, BadMessage
@@ -293,7 +293,9 @@ class Agent:
         )
         match request.command:
             case "status":
-                return running_status(self)
+                reports, failure = self.reports.status(), self.reports.failure
+                files = files_status(self.membership, self.documents, reports, failure)
+                return running_status(files, self.link, self.desk)
             case "log":
                 return {"entries": self._log(request.argument)}
             case "allow" | "deny":

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+
+from agent.session.host import Host
+from protocol.errors import Refused
 
 
 def _system() -> ModuleType:
@@ -65,3 +69,16 @@ def lock_file(path: Path) -> int | None:
     """A descriptor that holds the lock at `path` for this process; None where another process holds it."""
     lock: int | None = _system().lock_file(path)
     return lock
+
+
+def this_host() -> Host:
+    """Raises Refused where sessions are not served on this platform."""
+    if sys.platform == "win32":
+        raise Refused(
+            "this release serves no sessions on Windows",
+            code="unsupported_platform",
+            hint="Reports and everything else work; sessions need a POSIX system for now.",
+        )
+    from agent.platform.posix_sessions import PosixHost
+
+    return PosixHost()

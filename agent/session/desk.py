@@ -28,8 +28,9 @@ from agent.admission import (
 )
 from agent.consent import Answer, Answered, ConsentBook, Question, consent_key
 from agent.nonces import NONCE_LIFE_S, NoncePool
+from agent.platform import this_host
 from agent.session.broker import Outcome, SessionBroker
-from agent.session.host import Host, this_host
+from agent.session.host import Host
 from agent.session.journal import Journal
 from agent.session.overview import LiveSession, PendingConsent, live_session, pending
 from protocol.errors import AuxilioError, Refused

@@ -1,19 +1,17 @@
 """What a session needs of the operating system: accounts, processes, and a child without privilege.
 
-Only the shapes, and the choice of who provides them; agent/platform/ does the work.
+Only the shapes; agent/platform/ does the work.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from typing import Protocol
 
 import msgspec
 
 from agent.session.ipc import Terminal
-from protocol.errors import Refused
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,17 +104,3 @@ class Host(Protocol):
 
     def start_child(self) -> Child:
         """Raises Unavailable."""
-
-
-def this_host() -> Host:
-    """Raises Refused where sessions are not served on this platform."""
-    if sys.platform == "win32":
-        raise Refused(
-            "this release serves no sessions on Windows",
-            code="unsupported_platform",
-            hint="Reports and everything else work; sessions need a POSIX system for now.",
-        )
-    # Imported here alone: these modules need a POSIX system, and agent must import without one.
-    from agent.platform.posix_sessions import PosixHost
-
-    return PosixHost()

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from agent.platform import posix_process
-from agent.session.host import Account, Launch, this_host
+from agent.platform import posix_process, this_host
+from agent.session.host import Account, Launch
 from agent.session.ipc import Terminal
 from protocol.errors import Refused
 
