@@ -1,6 +1,6 @@
 """What a customer reads, in English and Spanish. Keys are complete in both; a test holds them to it.
 
-What only administrators and technicians read (most errors, the log) is English.
+What only administrators and technicians read (most errors, the fields of the log) is English.
 """
 
 from __future__ import annotations
@@ -47,6 +47,46 @@ ENGLISH: Mapping[str, str] = {
     "no_log": "The log is empty.",
     "spool_failed": "cannot be kept at the moment: {reason}",
     "machine_changed": "This agent's files come from another machine. If they were copied, leave and join anew.",
+    "log_bug": "fault of ours",
+    "log_channel_exit": "program ended",
+    "log_channel_open": "program started",
+    "log_channel_refused": "refused",
+    "log_charter_accepted": "new charter",
+    "log_charter_fork": "contradicting charter",
+    "log_charter_refused": "charter refused",
+    "log_consent_answered": "permission",
+    "log_consent_asked": "permission asked",
+    "log_consent_revoked": "permission withdrawn",
+    "log_customer_allow": "you allowed",
+    "log_customer_deny": "you refused",
+    "log_customer_revoke": "you ended",
+    "log_documents_not_fetched": "rules not fetched",
+    "log_left": "organisation left",
+    "log_machine_changed": "other machine",
+    "log_offer_repeated": "repeated request",
+    "log_offline": "disconnected",
+    "log_online": "connected",
+    "log_policy_accepted": "new rules",
+    "log_policy_fork": "contradicting rules",
+    "log_policy_refused": "rules refused",
+    "log_record_accepted": "approved",
+    "log_record_fork": "contradicting approval",
+    "log_record_refused": "approval refused",
+    "log_record_void": "approval void",
+    "log_report_abandoned": "report abandoned",
+    "log_report_anew": "reports everything",
+    "log_report_delayed": "report delayed",
+    "log_session_ended": "session ended",
+    "log_session_open": "technician connected",
+    "log_session_process_error": "session fault",
+    "log_session_refused": "session refused",
+    "log_session_requested": "session requested",
+    "log_session_started": "session started",
+    "log_session_withdrawn": "request withdrawn",
+    "log_spool_damaged": "spool damaged",
+    "log_spool_unavailable": "spool unavailable",
+    "log_started": "agent started",
+    "log_stopped": "agent stopped",
 }
 
 SPANISH: Mapping[str, str] = {
@@ -90,6 +130,46 @@ SPANISH: Mapping[str, str] = {
     "spool_failed": "no se pueden guardar por ahora: {reason}",
     "machine_changed": "Los archivos de este agente proceden de otro equipo. "
     "Si se copiaron, deje la organización y vuelva a unirse.",
+    "log_bug": "fallo nuestro",
+    "log_channel_exit": "programa terminado",
+    "log_channel_open": "programa iniciado",
+    "log_channel_refused": "rechazado",
+    "log_charter_accepted": "nuevos estatutos",
+    "log_charter_fork": "estatutos opuestos",
+    "log_charter_refused": "estatutos rechazados",
+    "log_consent_answered": "permiso",
+    "log_consent_asked": "permiso pedido",
+    "log_consent_revoked": "permiso retirado",
+    "log_customer_allow": "usted permitió",
+    "log_customer_deny": "usted rechazó",
+    "log_customer_revoke": "usted terminó",
+    "log_documents_not_fetched": "normas no obtenidas",
+    "log_left": "organización dejada",
+    "log_machine_changed": "otro equipo",
+    "log_offer_repeated": "petición repetida",
+    "log_offline": "desconectado",
+    "log_online": "conectado",
+    "log_policy_accepted": "nuevas normas",
+    "log_policy_fork": "normas opuestas",
+    "log_policy_refused": "normas rechazadas",
+    "log_record_accepted": "equipo aprobado",
+    "log_record_fork": "aprobación opuesta",
+    "log_record_refused": "aprobación rechazada",
+    "log_record_void": "aprobación nula",
+    "log_report_abandoned": "informe abandonado",
+    "log_report_anew": "informa de todo",
+    "log_report_delayed": "informe aplazado",
+    "log_session_ended": "sesión terminada",
+    "log_session_open": "técnico conectado",
+    "log_session_process_error": "fallo de sesión",
+    "log_session_refused": "sesión rechazada",
+    "log_session_requested": "sesión pedida",
+    "log_session_started": "sesión iniciada",
+    "log_session_withdrawn": "petición retirada",
+    "log_spool_damaged": "cola dañada",
+    "log_spool_unavailable": "cola no disponible",
+    "log_started": "agente iniciado",
+    "log_stopped": "agente detenido",
 }
 
 ERRORS: Mapping[str, Mapping[str, tuple[str, str]]] = {
@@ -136,3 +216,8 @@ def say_error(code: str) -> tuple[str, str] | None:
 def say(key: str, **values: object) -> str:
     """The message `key` in the customer's language."""
     return CATALOGUES[language()][key].format(**values)
+
+
+def say_event(event: str) -> str:
+    """What an entry of the log is about, in the customer's language; the event's own name where we know no better."""
+    return CATALOGUES[language()].get(f"log_{event}", event)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.control import AgentNotRunning, ask, socket_path
-from agent.messages import say
+from agent.messages import say, say_event
 from protocol.system_clock import SystemClock
 from protocol.text import escape
 from protocol.units import duration_text, size_text
@@ -138,4 +138,4 @@ def show_entry(entry: dict[str, Any]) -> str:
     at, event = entry.get("at", 0), entry.get("event", "")
     when = _date(at) if isinstance(at, int | float) and 0 <= at < 10**11 else "?"
     fields = " ".join(f"{k}={v}" for k, v in entry.items() if k not in ("at", "event") and v not in (None, "", []))
-    return f"{when}  {escape(str(event)):<20} {escape(fields, limit=2000)}"
+    return f"{when}  {escape(say_event(str(event))):<20} {escape(fields, limit=2000)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import string
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from agent.state import AlreadyRunning, CorruptState, NotJoined, StateDir
 from protocol.errors import AuxilioError
 from protocol.ids import DeviceId, OrganisationId, TokenId
 from protocol.policy import Relay
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def membership(device: str) -> Membership:
@@ -181,6 +184,24 @@ def test_an_entry_is_one_line_without_escapes() -> None:
     line = show_entry({"at": 1000, "event": "channel_open", "command": "\x1b[2Jrm\n-rf\u202e", "none": None})
     assert "\x1b" not in line and "\n" not in line and "\u202e" not in line and "none" not in line
     assert json.dumps(line)
+
+
+def test_every_event_of_the_log_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events as the agent's source names them; of a name that is put together, every name that it can become."""
+    source = "\n".join(path.read_text() for path in (ROOT / "agent").rglob("*.py"))
+    events = set(re.findall(r"\.record\(\s*\"([a-z_]+)\"", source))
+    assert set(re.findall(r"\.record\(\s*f\"([^\"]+)\"", source)) == {
+        "{kind}_refused",
+        "{kind}_{outcome.value}",
+        "customer_{request.command}",
+    }
+    kinds = ("charter", "policy", "record")
+    events |= {f"{kind}_{end}" for kind in kinds for end in ("refused", "accepted", "fork")}
+    events |= {"customer_allow", "customer_deny"}
+    assert {f"log_{event}" for event in events} == {key for key in ENGLISH if key.startswith("log_")}
+    monkeypatch.setenv("LC_ALL", "es_ES.UTF-8")
+    assert "sesión iniciada" in show_entry({"at": 1000, "event": "session_started"})
+    assert "of_tomorrow" in show_entry({"at": 1000, "event": "of_tomorrow"})
 
 
 @pytest.mark.parametrize("name", sorted(CATALOGUES))
