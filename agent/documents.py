@@ -19,7 +19,7 @@ from agent.state import StateDir
 from protocol.authority import MAX_FORKS, Authority, Outcome, restore
 from protocol.codec import MAX_DOCUMENT_BYTES, Record, decode
 from protocol.device_record import ACCEPT_WITHIN_S, HeldRecord, check_fresh, may_replace, open_record
-from protocol.errors import AuxilioError, BadMessage, Refused
+from protocol.errors import AuxilioError, BadMessage, Refused, Untrusted
 from protocol.ids import Sha256, sha256
 from protocol.policy import PolicyBundle, Relay
 from protocol.statement import Signed
@@ -143,6 +143,8 @@ class Documents:
     def accept_record(self, signed: Signed) -> Outcome:
         """Raises AuxilioError where it is not an approver's word on this device."""
         new = self._open_record(signed)
+        if new.record.sealing_key != self._membership.sealing_key:
+            raise Untrusted("the device record names another sealing key than this device's", code="wrong_sealing_key")
         if self.record is not None and new.sha256 == self.record.sha256:
             return Outcome.KNOWN
         if not may_replace(self.record, new):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import platform
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.documents import Documents
@@ -75,15 +76,17 @@ def read_grant(token: JoinToken, now: float) -> TokenGrant:
 
 def enrol_statement(token: JoinToken, grant: TokenGrant, keys: DeviceKeys, now: float) -> Signed:
     """What the device sends: its keys, signed by the token's, and the proof that it holds them."""
-    proof = EnrolProof(organisation=token.organisation, token=grant.token)
-    statement = EnrolStatement(
+    proof = EnrolProof(
         organisation=token.organisation,
         token=grant.token,
-        device_key=public_line(keys.signer.public),
         sealing_key=keys.sealing_key,
         machine=machine_hash(),
         hostname=platform.node()[:255],
         issued_at=int(now),
+    )
+    statement = EnrolStatement(
+        **msgspec.structs.asdict(proof),
+        device_key=public_line(keys.signer.public),
         proof=seal_statement(keys.sshsig(), ENROL, encode(proof)),
     )
     signer = KeySigner(Ed25519PrivateKey.from_private_bytes(token.key), line_blob(token.certificate))
@@ -111,6 +114,7 @@ async def join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
         membership = Membership(
             organisation=token.organisation,
             device=keys.device,
+            sealing_key=keys.sealing_key,
             token=grant.token,
             relays=token.relays,
             machine=machine_hash(),

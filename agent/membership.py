@@ -22,11 +22,12 @@ MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 class Membership(Record, frozen=True, kw_only=True):
     """Written once, when the device has joined. relays: the token's, until there is a policy.
 
-    machine: hash of the machine's id at that time.  joined_at: Unix seconds.
+    sealing_key: its age recipient.  machine: hash of the machine's id at that time.  joined_at: Unix seconds.
     """
 
     organisation: OrganisationId
     device: DeviceId
+    sealing_key: str
     token: TokenId
     relays: tuple[Relay, ...]
     machine: str
@@ -84,6 +85,8 @@ def load_keys(state: StateDir, membership: Membership) -> DeviceKeys:
     keys = _keys(state, files["device_key"] or b"", files["sealing_key"] or b"")
     if keys.device != membership.device:
         raise state.corrupt("device_key", f"it is not the key of {membership.device}")
+    if keys.sealing_key != membership.sealing_key:
+        raise state.corrupt("sealing_key", "it is not the one that this device joined with")
     return keys
 
 

@@ -13,6 +13,7 @@ from console.trust import Trust
 from protocol.api import Device, Presence
 from protocol.codec import decode
 from protocol.device_record import MAX_RECORD_BYTES, DeviceRecord, HeldRecord
+from protocol.enrolment import MAX_ENROL_BYTES, EnrolStatement, open_proof
 from protocol.errors import AuxilioError, PeerFault, Refused, Untrusted, UsageInvalid
 from protocol.ids import DeviceId, Sha256, device_id, parse_device_id
 from protocol.keys import parse_public_line
@@ -87,6 +88,9 @@ def _record(told: Device, trust: Trust, known: KnownDevices) -> tuple[HeldRecord
         return None, None
     try:
         record = trust.open_record(told.record, told.id)
+        statement = decode(told.enrolment.payload, EnrolStatement, limit=MAX_ENROL_BYTES)
+        if open_proof(statement) != told.id or statement.sealing_key != record.record.sealing_key:
+            raise Untrusted("the record's sealing key is not the one that the device signed", code="wrong_sealing_key")
         known.judge(record)
     except AuxilioError as exc:
         return None, exc.message

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from console.home import Home
 from protocol.codec import Record
-from protocol.device_record import HeldRecord
+from protocol.device_record import HeldRecord, facts_of
 from protocol.errors import Untrusted
 from protocol.ids import DeviceId, Sha256
+from protocol.selector import matches
 
 FILE = "devices.json"
 
@@ -15,11 +16,13 @@ MAX_KNOWN = 20_000
 
 
 class KnownDevice(Record, frozen=True, kw_only=True):
-    """number, sha256: of the highest device record seen."""
+    """number, sha256, tags, issued_at: of the highest device record seen."""
 
     device: DeviceId
     number: int
     sha256: Sha256
+    tags: tuple[str, ...]
+    issued_at: int
 
 
 class KnownDevices:
@@ -41,7 +44,11 @@ class KnownDevices:
         return known.number if known else 0
 
     def judge(self, record: HeldRecord) -> None:
-        """Remember `record`. Raises Untrusted (record_rolled_back) where a higher one of the device was seen before."""
+        """Remember `record`.
+
+        Raises Untrusted: record_rolled_back where a higher one of the device was seen before; record_taken_over where
+        the device would refuse it, since its signer's scope does not cover the tags that it had (or it is back-dated).
+        """
         device, number = record.record.device, record.record.number
         known = self._known.get(device)
         if known is not None and (number < known.number or (number == known.number and record.sha256 != known.sha256)):
@@ -50,9 +57,17 @@ class KnownDevices:
                 code="record_rolled_back",
                 hint="Its tags may be old. `auxilio device approve` signs a new record above both.",
             )
+        if known is not None and number > known.number:
+            _check_succession(known, record)
         if known is None or number > known.number:
             self._known.pop(device, None)
-            self._known[device] = KnownDevice(device=device, number=number, sha256=record.sha256)
+            self._known[device] = KnownDevice(
+                device=device,
+                number=number,
+                sha256=record.sha256,
+                tags=record.record.tags,
+                issued_at=record.record.issued_at,
+            )
             self._changed = True
 
     def save(self) -> None:
@@ -64,3 +79,13 @@ class KnownDevices:
                 self._known[device] = entry
         self._home.write_record(FILE, tuple(self._known.values())[-MAX_KNOWN:])
         self._changed = False
+
+
+def _check_succession(known: KnownDevice, record: HeldRecord) -> None:
+    covers = matches(record.signer.scope, facts_of(known.device, known.tags))
+    if not covers or record.record.issued_at < known.issued_at:
+        raise Untrusted(
+            f"record {record.record.number} of {known.device} is by somebody who had no say over it, or back-dated",
+            code="record_taken_over",
+            hint="`auxilio device approve`, by an admin whose scope covers its tags, signs one above it.",
+        )

@@ -197,7 +197,8 @@ def restore(organisation: OrganisationId, charters: Sequence[Signed], policy: Si
         try:
             held = open_policy(policy, charter)
             if held.policy.epoch < authority.epoch and held.sha256 != authority.base:
-                return authority  # a policy_base ended its epoch, and the base had not arrived yet
+                # A policy_base ended its epoch, and the base had not arrived yet: what was revoked stays so meanwhile.
+                return msgspec.structs.replace(authority, carried=held.policy.revocations)
             return msgspec.structs.replace(authority, policy=held)
         except Untrusted:
             if number == len(history) - 1:

@@ -74,10 +74,18 @@ class TokenGrant(Strict, frozen=True, kw_only=True):
 
 
 class EnrolProof(Strict, frozen=True, kw_only=True):
-    """Signed by the device key in enrol@auxilio: whoever enrols a key holds it."""
+    """Signed by the device key in enrol@auxilio: whoever enrols a key holds it, and says all this of the device.
+
+    Tokens are copied about: were the sealing key not in here, whoever has a token could enrol the device once more with
+    one of their own, and an admin would vouch for that.
+    """
 
     organisation: OrganisationId
     token: TokenId
+    sealing_key: str
+    machine: str
+    hostname: str
+    issued_at: int
 
 
 class EnrolStatement(Strict, frozen=True, kw_only=True):
@@ -95,6 +103,10 @@ class EnrolStatement(Strict, frozen=True, kw_only=True):
     hostname: str
     issued_at: int
     proof: Signed
+
+    def proven(self) -> EnrolProof:
+        """What `proof` has to say."""
+        return EnrolProof(**{name: getattr(self, name) for name in EnrolProof.__struct_fields__})
 
 
 class VerifiedEnrolment(Strict, frozen=True, kw_only=True):
@@ -126,6 +138,20 @@ def read_token_grant(certificate: Certificate) -> TokenGrant:
     )
 
 
+def open_proof(statement: EnrolStatement) -> DeviceId:
+    """Return the id of the device that said all that `statement` says, whoever enrolled it.
+
+    Raises Untrusted (wrong_proof, unknown_signer, bad_signature), BadMessage.
+    """
+    key = parse_public_line(statement.device_key)
+    if key.algorithm != "ssh-ed25519":
+        raise BadMessage("a device key is an Ed25519 key")
+    proof = open_by_key(statement.proof, namespace=ENROL, keys={key.blob}, limit=4096)
+    if decode(proof.payload, EnrolProof) != statement.proven():
+        raise Untrusted("the device key's proof is for another enrolment", code="wrong_proof")
+    return device_id(key.blob)
+
+
 def verify_enrolment(
     signed: Signed, *, rules: CertificateRules, organisation: OrganisationId, now: float
 ) -> VerifiedEnrolment:
@@ -144,11 +170,4 @@ def verify_enrolment(
         raise Refused("the join token was revoked", code="token_revoked", hint="Ask for a new one.")
     if len(statement.hostname) > 255 or len(statement.machine) > 64 or len(statement.sealing_key) > 100:
         raise BadMessage("the enrolment's texts are too long")
-    key = parse_public_line(statement.device_key)
-    if key.algorithm != "ssh-ed25519":
-        raise BadMessage("a device key is an Ed25519 key")
-    proof = open_by_key(statement.proof, namespace=ENROL, keys={key.blob}, limit=4096)
-    expected = EnrolProof(organisation=organisation, token=grant.token)
-    if decode(proof.payload, EnrolProof) != expected:
-        raise Untrusted("the device key's proof is for another enrolment", code="wrong_proof")
-    return VerifiedEnrolment(device=device_id(key.blob), statement=statement, grant=grant)
+    return VerifiedEnrolment(device=open_proof(statement), statement=statement, grant=grant)

@@ -264,6 +264,7 @@ async def _write_seen(services: Services) -> None:
 async def _sweep(services: Services) -> None:
     now = services.clock.now()
     services.uploads.expire()
+    services.uploads.recount()
     await services.store.write(lambda c: people.drop_expired_logins(c, now))
     dropped = await sweep(services.store, services.clock)
     if dropped:

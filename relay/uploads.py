@@ -10,10 +10,9 @@ import asyncio
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
-
-from sqlalchemy import Connection
 
 from protocol.errors import BadMessage, Refused
 from protocol.ids import OrganisationId, Sha256
@@ -25,8 +24,16 @@ from relay.store.store import Store
 MAX_BLOB_BYTES = 16 * 1024 * 1024
 """The largest section is 4 MiB; outputs of jobs travel in chunks."""
 
+MAX_BLOBS_PER_OWNER = 4096
+"""Nine times what the reports that are kept of a device can name. Counted, since the smallest blob costs a row too."""
+
 MAX_UNFINISHED = 512
+MAX_UNFINISHED_PER_ORGANISATION = 256
 MAX_UNFINISHED_PER_OWNER = 8
+
+SWEEP_STEP = 50
+"""Ownerships dropped in one write: 20 ms, between which reports are committed."""
+
 UNFINISHED_LIFE_S = 3600.0
 
 Key = tuple[OrganisationId, str, Sha256]
@@ -86,6 +93,7 @@ class Uploads:
         self._per_owner_bytes = per_owner_bytes
         self._total_bytes = total_bytes
         self._unfinished: dict[Key, _Unfinished] = {}
+        self._stored: int | None = None
         self._serial = 0
 
     def offset(self, key: Key) -> int | None:
@@ -102,6 +110,9 @@ class Uploads:
         organisation, owner, _ = key
         if total > MAX_BLOB_BYTES:
             raise TooLarge(f"a blob of {total} bytes, where {MAX_BLOB_BYTES} is the most")
+        self.expire()
+        if key not in self._unfinished:
+            self._check_crowd(organisation, owner)
         await self._check_room(organisation, owner, total)
         upload = self._begin(key, start, total)
         upload.busy = True
@@ -121,19 +132,33 @@ class Uploads:
         return True
 
     async def _check_room(self, organisation: OrganisationId, owner: str, total: int) -> None:
-        def job(connection: Connection) -> tuple[int, int]:
-            return blobs.owned_bytes(connection, organisation, owner), blobs.total_bytes(connection)
-
-        owned, stored = await self._store.read(job)
-        if owned + total > self._per_owner_bytes:
+        count, owned = await self._store.read(lambda c: blobs.owned(c, organisation, owner))
+        if count >= MAX_BLOBS_PER_OWNER or owned + total > self._per_owner_bytes:
             raise Refused("there are too many blobs of this device already", code="blob_quota")
-        if stored + total > self._total_bytes:
+        if self._stored is None:
+            self._stored = await self._store.read(blobs.total_bytes)
+        arriving = sum(upload.total for upload in self._unfinished.values())
+        if self._stored + arriving + total > self._total_bytes:
             raise StoreFull(
                 "the relay holds as many blobs as it may", hint="Its operator can raise [store] blobs_total_mib."
             )
 
+    def recount(self) -> None:
+        """The store's total is asked anew: in between, what arrives is added to it."""
+        self._stored = None
+
+    def _check_crowd(self, organisation: OrganisationId, owner: str) -> None:
+        """Raises TooMany where one more unfinished upload would be too many: of this owner, organisation, or of all."""
+        theirs = sum(known[:2] == (organisation, owner) for known in self._unfinished)
+        organisations = sum(known[0] == organisation for known in self._unfinished)
+        if (
+            theirs >= MAX_UNFINISHED_PER_OWNER
+            or organisations >= MAX_UNFINISHED_PER_ORGANISATION
+            or len(self._unfinished) >= MAX_UNFINISHED
+        ):
+            raise TooMany("there are too many unfinished uploads", retry_after_s=10.0)
+
     def _begin(self, key: Key, start: int, total: int) -> _Unfinished:
-        self.expire()
         upload = self._unfinished.get(key)
         if upload is not None and upload.busy:
             raise TooMany("this blob is being uploaded already", retry_after_s=2.0)
@@ -145,9 +170,7 @@ class Uploads:
         if upload is None and start > 0:
             raise OffsetDiffers(0)
         if upload is None:
-            theirs = sum(known[:2] == key[:2] for known in self._unfinished)
-            if len(self._unfinished) >= MAX_UNFINISHED or theirs >= MAX_UNFINISHED_PER_OWNER:
-                raise TooMany("there are too many unfinished uploads", retry_after_s=10.0)
+            self._check_crowd(*key[:2])
             self._serial += 1
             try:
                 upload = _Unfinished(self._folder / f"{self._serial}.part", total)
@@ -163,6 +186,8 @@ class Uploads:
             raise BadMessage("the blob's bytes have another SHA-256 than its name", code="wrong_hash")
         now = self._clock.now()
         await self._store.write(lambda c: blobs.keep(c, organisation, owner, name, upload.pieces(), upload.total, now))
+        if self._stored is not None:
+            self._stored += upload.total
 
     def expire(self) -> None:
         """Forget uploads that nobody went on with."""
@@ -180,10 +205,14 @@ class Uploads:
 async def sweep(store: Store, clock: Clock) -> int:
     """Drop blobs that nothing needs any more; return how many ownerships went. In small steps, so that reports pass."""
     before = int(clock.now()) - blobs.UNNEEDED_AFTER_S
-    dropped = 0
+    dropped, since = 0, 0
     while True:
-        count = await store.write(lambda c: blobs.sweep(c, before))
-        dropped += count
-        if count < blobs.SWEEP_ROWS:
+        found, since = await store.read(partial(blobs.unneeded, before=before, since=since))
+        went = 0
+        for start in range(0, len(found), SWEEP_STEP):
+            step = found[start : start + SWEEP_STEP]
+            went += await store.write(partial(blobs.drop, ownerships=step, before=before))
+            await asyncio.sleep(0.02)
+        dropped += went
+        if len(found) < blobs.SWEEP_ROWS or not went:
             return dropped
-        await asyncio.sleep(0.1)

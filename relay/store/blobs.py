@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import Connection, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, select, update
 
 from protocol.ids import OrganisationId, Sha256
 from relay.store.tables import blob_owners, blob_pieces, blobs, report_sections
@@ -20,7 +20,10 @@ PIECE_BYTES = 256 * 1024
 UNNEEDED_AFTER_S = 6 * 3600
 """An uploaded blob that no report names is dropped after this: an agent that was cut in between goes on tomorrow."""
 
-SWEEP_ROWS = 500
+SWEEP_ROWS = 1000
+"""Looked for at once, by a reader; the writer drops them in smaller steps."""
+
+Ownership = tuple[OrganisationId, str, Sha256]
 
 
 def owns(connection: Connection, organisation: OrganisationId, owner: str, name: Sha256) -> int | None:
@@ -71,11 +74,13 @@ def read_whole(connection: Connection, organisation: OrganisationId, name: Sha25
     return b"".join(pieces) if pieces else None
 
 
-def owned_bytes(connection: Connection, organisation: OrganisationId, owner: str) -> int:
-    query = select(func.coalesce(func.sum(blob_owners.c.size), 0)).where(
+def owned(connection: Connection, organisation: OrganisationId, owner: str) -> tuple[int, int]:
+    """How many blobs `owner` has, and of how many bytes."""
+    query = select(func.count(), func.coalesce(func.sum(blob_owners.c.size), 0)).where(
         blob_owners.c.organisation == organisation, blob_owners.c.owner == owner
     )
-    return int((connection.execute(query)).scalar_one())
+    count, size = connection.execute(query).one()
+    return int(count), int(size)
 
 
 def total_bytes(connection: Connection) -> int:
@@ -121,29 +126,38 @@ def touch(connection: Connection, organisation: OrganisationId, owner: str, name
     )
 
 
-def sweep(connection: Connection, before: int) -> int:
-    """Drop up to SWEEP_ROWS ownerships that were kept before `before` and that no report of the owner's names, and
-    the blobs that nobody owns then. Returns how many ownerships went; fewer than SWEEP_ROWS: all is swept."""
+def _unneeded(before: int) -> ColumnElement[bool]:
     named = exists().where(
         report_sections.c.organisation == blob_owners.c.organisation,
         report_sections.c.sha256 == blob_owners.c.sha256,
         report_sections.c.device == blob_owners.c.owner,
     )
+    return and_(blob_owners.c.kept_at < before, ~named)
+
+
+def unneeded(connection: Connection, before: int, since: int) -> tuple[list[Ownership], int]:
+    """Up to SWEEP_ROWS ownerships that were kept before `before` and that no report of the owner's names, those kept
+    longest ago first, from instant `since` on; and the instant of the last. A read: it looks at much to find little."""
     query = (
-        select(blob_owners.c.organisation, blob_owners.c.owner, blob_owners.c.sha256)
-        .where(blob_owners.c.kept_at < before, ~named)
+        select(blob_owners.c.organisation, blob_owners.c.owner, blob_owners.c.sha256, blob_owners.c.kept_at)
+        .where(blob_owners.c.kept_at >= since, _unneeded(before))
+        .order_by(blob_owners.c.kept_at)
         .limit(SWEEP_ROWS)
     )
-    rows = (connection.execute(query)).all()
-    for organisation, owner, name in rows:
-        connection.execute(
-            delete(blob_owners).where(
-                blob_owners.c.organisation == organisation,
-                blob_owners.c.owner == owner,
-                blob_owners.c.sha256 == name,
-            )
+    rows = connection.execute(query).all()
+    return [(row.organisation, row.owner, row.sha256) for row in rows], rows[-1].kept_at if rows else since
+
+
+def drop(connection: Connection, ownerships: Iterable[Ownership], before: int) -> int:
+    """Drop those of `ownerships` that are still unneeded, and the blobs that nobody owns then; return how many."""
+    dropped = 0
+    for organisation, owner, name in ownerships:
+        this = and_(
+            blob_owners.c.organisation == organisation, blob_owners.c.sha256 == name, blob_owners.c.owner == owner
         )
-        if not owners(connection, organisation, name):
+        gone = connection.execute(delete(blob_owners).where(this, _unneeded(before))).rowcount
+        dropped += gone
+        if gone and not owners(connection, organisation, name):
             for table in (blob_pieces, blobs):
                 connection.execute(delete(table).where(table.c.organisation == organisation, table.c.sha256 == name))
-    return len(rows)
+    return dropped

@@ -138,7 +138,7 @@ report_sections = Table(
     Column("size", BigInteger, nullable=False),
     Column("collected_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("organisation", "device", "number", "name"),
-    Index(None, "organisation", "sha256"),
+    Index(None, "organisation", "sha256", "device"),
 )
 
 blobs = Table(
@@ -168,8 +168,8 @@ blob_owners = Table(
     Column("sha256", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("kept_at", BigInteger, nullable=False),  # when it was last said to be needed
-    PrimaryKeyConstraint("organisation", "owner", "sha256"),
-    Index(None, "organisation", "sha256"),
+    PrimaryKeyConstraint("organisation", "sha256", "owner"),  # first: who owns a blob is what is asked most
+    Index(None, "organisation", "owner", "size"),
     Index(None, "kept_at"),
 )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, event, func, insert, select
 
 from protocol.errors import BadMessage, Refused
 from protocol.ids import Sha256
@@ -15,7 +16,15 @@ from relay.failures import StoreFull, TooLarge, TooMany
 from relay.store import blobs
 from relay.store.tables import blob_owners, blob_pieces, report_sections
 from relay.store.tables import blobs as blob_rows
-from relay.uploads import MAX_BLOB_BYTES, MAX_UNFINISHED_PER_OWNER, UNFINISHED_LIFE_S, OffsetDiffers, Uploads, sweep
+from relay.uploads import (
+    MAX_BLOB_BYTES,
+    MAX_UNFINISHED_PER_ORGANISATION,
+    MAX_UNFINISHED_PER_OWNER,
+    UNFINISHED_LIFE_S,
+    OffsetDiffers,
+    Uploads,
+    sweep,
+)
 from tests.support.store_world import A, B, fresh_store
 
 
@@ -131,6 +140,48 @@ async def test_an_owner_and_all_owners_have_their_bounds(tmp_path: Path) -> None
             await made.put((A, "e", name_of(b"more")), 0, 10, chunks(b"x"))
         clock.at += UNFINISHED_LIFE_S + 1
         assert not await made.put((A, "e", name_of(b"more")), 0, 10, chunks(b"x"))
+
+
+async def test_small_blobs_count_too_and_one_organisation_leaves_room_for_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("relay.uploads.MAX_BLOBS_PER_OWNER", 3)
+    async with fresh_store() as (store, _):
+        made = uploads(store, tmp_path, StillClock())
+        for number in range(3):
+            assert await made.put((A, "d", name_of(bytes([number]))), 0, 1, chunks(bytes([number])))
+        with pytest.raises(Refused) as quota:
+            await made.put((A, "d", name_of(b"more")), 0, 4, chunks(b"more"))
+        assert quota.value.reason == "blob_quota"
+        for number in range(MAX_UNFINISHED_PER_ORGANISATION):
+            await made.put((A, f"of-{number}", name_of(b"ab")), 0, 2, chunks(b"a"))
+        with pytest.raises(TooMany):
+            await made.put((A, "one-more", name_of(b"ab")), 0, 2, chunks(b"a"))
+        assert not await made.put((B, "of-another", name_of(b"ab")), 0, 2, chunks(b"a"))
+
+
+async def test_who_owns_a_blob_and_what_is_unneeded_is_found_by_index() -> None:
+    """However many blobs an organisation has: a scan for each held the one writer for seconds."""
+    async with fresh_store() as (_, database):
+
+        def plans(connection: Connection) -> dict[str, str]:
+            found: dict[str, str] = {}
+
+            def explain(conn: Connection, cursor: Any, statement: str, parameters: Any, *rest: Any) -> None:
+                if statement.startswith(("SELECT", "DELETE")):
+                    cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                    found[statement] = " / ".join(str(row[3]) for row in cursor.fetchall())
+
+            event.listen(connection, "before_cursor_execute", explain)
+            blobs.keep(connection, A, "d", name_of(b"x"), [b"x"], 1, 0)
+            blobs.owned(connection, A, "d")
+            assert blobs.drop(connection, blobs.unneeded(connection, 10, 0)[0], 10) == 1
+            return found
+
+        for statement, plan in (await database.write(plans)).items():
+            assert "SCAN" not in plan, (statement, plan)
+            if "blob_owners" in statement and "sum(" not in statement:
+                assert "kept_at" in plan or "organisation=? AND sha256=?" in plan, (statement, plan)
 
 
 async def test_what_was_unfinished_at_a_crash_is_cleared_away(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ def join_offline(path: Path, organisation: Organisation) -> StateDir:
     membership = Membership(
         organisation=organisation.id,
         device=keys.device,
+        sealing_key=keys.sealing_key,
         token=TokenId(parse_certificate(line_blob(token.certificate)).key_id),
         relays=token.relays,
         machine="",
@@ -38,7 +39,7 @@ def join_offline(path: Path, organisation: Organisation) -> StateDir:
     documents = Documents(state, membership, SystemClock())
     documents.accept_charters(organisation.charters)
     documents.accept_policy(organisation.policies[-1])
-    documents.accept_record(organisation.record(keys.device, "lab"))
+    documents.accept_record(organisation.record(keys.device, "lab", sealing_key=keys.sealing_key))
     documents.save()
     documents.keep_floor()
     state.write_as("membership.json", membership)

@@ -182,7 +182,6 @@ class Organisation:
         """What a device with the key `device` sends to enrol."""
         blob = line_blob(token.certificate)
         token_id = TokenId(parse_certificate(blob).key_id)
-        proof = EnrolProof(organisation=self.id, token=token_id)
         fields: dict[str, Any] = {
             "organisation": self.id,
             "token": token_id,
@@ -191,10 +190,12 @@ class Organisation:
             "machine": "0" * 32,
             "hostname": "device.example",
             "issued_at": self.now,
-            "proof": seal_statement(KeySigner(device), ENROL, encode(proof)),
+            **changes,
         }
+        proof = EnrolProof(**{name: fields[name] for name in EnrolProof.__struct_fields__})
+        fields.setdefault("proof", seal_statement(KeySigner(device), ENROL, encode(proof)))
         signer = KeySigner(Ed25519PrivateKey.from_private_bytes(token.key), blob)
-        return seal_statement(signer, ENROL, encode(EnrolStatement(**{**fields, **changes})))
+        return seal_statement(signer, ENROL, encode(EnrolStatement(**fields)))
 
     def record(
         self, device: DeviceId, *tags: str, number: int = 1, by: TechnicianKey | None = None, **changes: Any

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from protocol.api import EnrolAnswer, SessionNonce, SessionStarted, StartSession
-from protocol.codec import Record, encode
+from protocol.api import Device, EnrolAnswer, SessionNonce, SessionStarted, StartSession
+from protocol.codec import Record, decode, encode
+from protocol.enrolment import EnrolStatement
 from protocol.ids import DeviceId, SessionId, Sha256, device_id, sha256
 from protocol.link import (
     VERSIONS,
@@ -89,7 +90,9 @@ class World:
 
     async def approve(self, device: DeviceId, *tags: str, number: int = 1) -> None:
         admin, client = await self.technician("admin")
-        record = self.organisation.record(device, *tags, number=number, by=admin)
+        told = await client.request("GET", f"/v1/devices/{device}", Device)
+        sealing_key = decode(told.enrolment.payload, EnrolStatement).sealing_key
+        record = self.organisation.record(device, *tags, number=number, by=admin, sealing_key=sealing_key)
         await client.request("PUT", f"/v1/devices/{device}/record", None, body=record)
 
     async def start_session(

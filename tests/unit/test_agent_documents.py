@@ -21,7 +21,7 @@ from protocol.link import MAX_ANNOUNCED
 from protocol.link import Documents as Announced
 from protocol.policy import PolicyBundle, Relay
 from protocol.revocation import Revocations, RevokedKeyId
-from tests.support.organisation import Organisation
+from tests.support.organisation import SEALING_KEY, Organisation
 
 NOW = BUILT_AT + 86_400
 DEVICE = DeviceId("a2345-b2345-c2345-d2345")
@@ -52,6 +52,7 @@ class Device:
         membership = Membership(
             organisation=self.organisation.id,
             device=DEVICE,
+            sealing_key=SEALING_KEY,
             token=TokenId("t" * 26),
             relays=(Relay(url="https://of-the-token.example:443"),),
             machine="",
@@ -199,3 +200,13 @@ def test_announcements_add_up_and_stay_bounded() -> None:
     assert merged(first, NOTHING) == first == merged(NOTHING, first)
     many = Announced(charters=tuple(Sha256(str(n)) for n in range(MAX_ANNOUNCED)))
     assert len(merged(many, second).charters) == MAX_ANNOUNCED
+
+
+def test_a_record_with_another_sealing_key_is_refused(device: Device) -> None:
+    admin = device.organisation.technician("admin", may="approve")
+    with pytest.raises(AuxilioError) as caught:
+        device.documents.accept_record(
+            device.organisation.record(DEVICE, "clinic", by=admin, sealing_key="age1" + "z" * 58)
+        )
+    assert caught.value.reason == "wrong_sealing_key"
+    assert device.documents.record is None

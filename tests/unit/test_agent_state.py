@@ -24,10 +24,11 @@ from protocol.policy import Relay
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def membership(device: str) -> Membership:
+def membership(device: str, sealing_key: str = "age1q") -> Membership:
     return Membership(
         organisation=OrganisationId("o" * 52),
         device=DeviceId(device),
+        sealing_key=sealing_key,
         token=TokenId("t" * 26),
         relays=(Relay(url="https://relay.example:443"),),
         machine="",
@@ -62,7 +63,9 @@ def test_keys_are_made_once_and_a_damaged_one_is_named_and_kept(tmp_path: Path) 
     state = StateDir(tmp_path / "s", make=True)
     keys = load_or_make_keys(state, os.urandom)
     assert load_or_make_keys(state, os.urandom).device == keys.device
-    assert load_keys(state, membership(keys.device)).device == keys.device
+    assert load_keys(state, membership(keys.device, keys.sealing_key)).device == keys.device
+    with pytest.raises(CorruptState, match=r"sealing_key.*joined with"):
+        load_keys(state, membership(keys.device))
     assert keys.sealing_key.startswith("age1")
     (tmp_path / "s" / "device_key").write_bytes(b"garbage")
     with pytest.raises(CorruptState, match="device_key"):

@@ -289,6 +289,15 @@ def test_the_first_matching_consent_rule_holds_and_attended_where_none_does() ->
     assert mode() == ("attended", 60)
 
 
+def test_revocations_that_hold_on_are_restored_too() -> None:
+    revoked = policy(2, revocations=Revocations(key_ids=(RevokedKeyId(key_id="eve"),)))
+    repair = charter(2, previous=sha256(FIRST.payload), policy_base=PolicyBase(number=3, sha256=sha256(b"base")))
+    held, _ = after(begun(), revoked, repair)
+    again = restore(held.organisation, (FIRST, repair), revoked)
+    assert again.policy is None
+    assert again.revocations == held.revocations == Revocations(key_ids=(RevokedKeyId(key_id="eve"),))
+
+
 def test_what_was_kept_is_restored_even_after_the_policys_key_left_the_charter() -> None:
     two = charter(2, previous=sha256(FIRST.payload), policy_keys=(line(NEW_POLICY_KEY),))
     held, _ = after(begun(), policy(1), two)

@@ -153,6 +153,32 @@ def test_a_relay_cannot_go_back_to_an_older_record(home: Home, organisation: Org
     assert "record 2 was seen" in (judged.record_fault or "")
 
 
+def test_a_record_is_not_taken_over_by_somebody_without_a_say_nor_back_dated(
+    home: Home, organisation: Organisation
+) -> None:
+    """The device would refuse it; a hostile relay would have the console show it, and sign by it."""
+    trust, key, known = _trust(home, organisation), Ed25519PrivateKey.generate(), KnownDevices(home)
+    device = device_id(public_blob(key))
+    judge(_told(organisation, key, record=organisation.record(device, "vip")), trust, known)
+    other_site = organisation.technician("eve", may="approve", scope="tag:clinic")
+    for taken in (
+        organisation.record(device, "clinic", number=2, by=other_site),
+        organisation.record(device, "vip", number=2, issued_at=organisation.now - 60),
+    ):
+        judged = judge(_told(organisation, key, record=taken), trust, known)
+        assert judged.record is None and "no say over it" in (judged.record_fault or "")
+    assert judge(_told(organisation, key, record=organisation.record(device, number=2)), trust, known).tags == ()
+
+
+def test_a_record_with_a_sealing_key_that_the_device_did_not_sign_is_not_believed(
+    home: Home, organisation: Organisation
+) -> None:
+    trust, key = _trust(home, organisation), Ed25519PrivateKey.generate()
+    record = organisation.record(device_id(public_blob(key)), "vip", sealing_key="age1" + "z" * 58)
+    judged = judge(_told(organisation, key, record=record), trust, KnownDevices(home))
+    assert judged.record is None and "sealing key" in (judged.record_fault or "")
+
+
 @pytest.mark.parametrize("allowed", [True, False])
 def test_a_removed_device_is_not_used_even_where_provisional_ones_are(
     home: Home, organisation: Organisation, allowed: bool

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.codec import encode
+from protocol.codec import decode, encode
 from protocol.device_record import ACCEPT_WITHIN_S, HeldRecord, check_fresh, may_replace, open_record
-from protocol.enrolment import PREFIX, EnrolProof, JoinToken, parse_join_token, verify_enrolment
+from protocol.enrolment import PREFIX, EnrolStatement, JoinToken, parse_join_token, verify_enrolment
 from protocol.errors import AuxilioError, BadMessage, ConfigInvalid
 from protocol.ids import DeviceId, SessionId, device_id, random_id
 from protocol.link import PolicyNumber
@@ -103,12 +104,25 @@ def test_an_enrolment_needs_the_devices_own_proof(organisation: Organisation) ->
 
 def test_a_proof_for_another_token_is_refused(organisation: Organisation) -> None:
     token = organisation.join_token()
-    proof = EnrolProof(organisation=organisation.id, token="another")  # type: ignore[arg-type]
+    other = decode(organisation.enrolment(token, DEVICE_KEY).payload, EnrolStatement)
+    proof = msgspec.structs.replace(other.proven(), token="another")
     signed = organisation.enrolment(
         token, DEVICE_KEY, proof=seal_statement(KeySigner(DEVICE_KEY), ENROL, encode(proof))
     )
     with pytest.raises(AuxilioError) as caught:
         enrol(organisation, signed)
+    assert reason(caught) == "wrong_proof"
+
+
+@pytest.mark.parametrize("field", ["sealing_key", "machine", "hostname", "issued_at"])
+def test_a_devices_proof_is_good_for_what_it_said_and_nothing_else(organisation: Organisation, field: str) -> None:
+    """Whoever has a copy of the token, a relay too, cannot enrol the device anew with a sealing key of their own."""
+    token = organisation.join_token()
+    genuine = decode(organisation.enrolment(token, DEVICE_KEY).payload, EnrolStatement)
+    changed = NOW - 1 if field == "issued_at" else "age1" + "z" * 28
+    again = organisation.enrolment(token, DEVICE_KEY, **{field: changed, "proof": genuine.proof})
+    with pytest.raises(AuxilioError) as caught:
+        enrol(organisation, again)
     assert reason(caught) == "wrong_proof"
 
 

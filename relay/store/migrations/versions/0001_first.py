@@ -17,10 +17,10 @@ def upgrade() -> None:
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("kept_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("organisation", "owner", "sha256", name="pk_blob_owners"),
+        sa.PrimaryKeyConstraint("organisation", "sha256", "owner", name="pk_blob_owners"),
     )
     op.create_index("ix_blob_owners_kept_at", "blob_owners", ["kept_at"])
-    op.create_index("ix_blob_owners_organisation_sha256", "blob_owners", ["organisation", "sha256"])
+    op.create_index("ix_blob_owners_organisation_owner_size", "blob_owners", ["organisation", "owner", "size"])
     op.create_table(
         "blob_pieces",
         sa.Column("organisation", sa.Text(), nullable=False),
@@ -162,7 +162,9 @@ def upgrade() -> None:
         sa.Column("collected_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("organisation", "device", "number", "name", name="pk_report_sections"),
     )
-    op.create_index("ix_report_sections_organisation_sha256", "report_sections", ["organisation", "sha256"])
+    op.create_index(
+        "ix_report_sections_organisation_sha256_device", "report_sections", ["organisation", "sha256", "device"]
+    )
     op.create_table(
         "reports",
         sa.Column("organisation", sa.Text(), nullable=False),
