@@ -240,13 +240,24 @@ def _check_bounds(file: _File) -> None:
 def client_address(config: Config, peer: str, forwarded: str) -> str:
     """Whose request it is: the peer, or where the peer is a trusted proxy, the last address that it vouches for.
 
-    forwarded: the X-Forwarded-For header. Addresses further left in it are the client's own claim.
+    forwarded: all X-Forwarded-For headers, joined by commas: some proxies add one of their own. Addresses further left
+    are the client's own claim; what is no address was written by nobody whom we trust, and the hop before it counts.
     """
+    vouched = peer
     for claimed in (peer, *reversed(forwarded.split(","))):
         address = claimed.strip()
         if not is_trusted_proxy(config, address):
-            return address or peer
+            return address if _is_address(address) else vouched
+        vouched = address
     return peer
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def is_trusted_proxy(config: Config, address: str) -> bool:

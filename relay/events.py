@@ -24,6 +24,10 @@ MAX_REPLAY = 2_048
 """The last events are kept for those who come back after a cut."""
 
 MAX_LISTENERS = 500
+"""Of which one organisation may have half."""
+
+MAX_LISTENERS_EACH = 16
+"""Of a technician: a console or two, and what they integrate."""
 
 
 class Numbered(msgspec.Struct, frozen=True):
@@ -40,8 +44,9 @@ class Overrun(Unavailable):
 
 
 class Listener:
-    def __init__(self, organisation: OrganisationId) -> None:
+    def __init__(self, organisation: OrganisationId, who: str) -> None:
         self.organisation = organisation
+        self.who = who
         self._queue: asyncio.Queue[Numbered | None] = asyncio.Queue()
         self._overrun = False
 
@@ -70,7 +75,7 @@ class Events:
     def __init__(self, start: str) -> None:
         self._start = start
         self._number = 0
-        self._recent: deque[Numbered] = deque(maxlen=MAX_REPLAY)
+        self._recent: dict[OrganisationId, deque[Numbered]] = {}
         self._listeners: set[Listener] = set()
 
     def __len__(self) -> int:
@@ -84,25 +89,31 @@ class Events:
     def publish(self, event: Event) -> None:
         self._number += 1
         numbered = Numbered(f"{self._start}-{self._number}", event)
-        self._recent.append(numbered)
+        self._recent.setdefault(event.organisation, deque(maxlen=MAX_REPLAY)).append(numbered)
         for listener in self._listeners:
             if listener.organisation == event.organisation:
                 listener.put(numbered)
 
     @contextmanager
-    def listen(self, organisation: OrganisationId, last_id: str) -> Iterator[Listener]:
-        """last_id: of the last event that was read before a cut, or "". What followed it is told first, if it is known.
+    def listen(self, organisation: OrganisationId, who: str, last_id: str) -> Iterator[Listener]:
+        """who: the technician who listens.
 
+        last_id: of the last event that was read before a cut, or "". What followed it is told first, if it is known.
         Raises TooMany.
         """
-        if len(self._listeners) >= MAX_LISTENERS:
+        of_organisation = [known for known in self._listeners if known.organisation == organisation]
+        theirs = sum(known.who == who for known in of_organisation)
+        if (
+            theirs >= MAX_LISTENERS_EACH
+            or len(of_organisation) >= MAX_LISTENERS // 2
+            or len(self._listeners) >= MAX_LISTENERS
+        ):
             raise TooMany("there are too many listeners", retry_after_s=30.0)
-        listener = Listener(organisation)
+        listener = Listener(organisation, who)
         start, _, number = last_id.partition("-")
         if start == self._start and number.isascii() and number.isdigit() and len(number) < 16:
-            for numbered in self._recent:
-                later = int(numbered.id.partition("-")[2]) > int(number)
-                if later and numbered.event.organisation == organisation:
+            for numbered in self._recent.get(organisation, ()):
+                if int(numbered.id.partition("-")[2]) > int(number):
                     listener.put(numbered)
         self._listeners.add(listener)
         try:

@@ -230,7 +230,11 @@ class LinkDriver:
 
     async def _catch_up(self, link: Link) -> None:
         """Announce a record that was approved between the hello and the link's standing."""
-        key = await self._store.read(lambda c: devices.find_key(c, *link.key))
+        try:
+            key = await self._store.read(lambda c: devices.find_key(c, *link.key))
+        except Unavailable as exc:
+            link.close(exc.reason, return_after_s=FAULT_RETURN_S)
+            return
         if key is not None and key.record_number > link.record_told:
             link.send(Documents(record=key.record_blob))
 

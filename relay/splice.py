@@ -78,6 +78,8 @@ class Leg:
         async with asyncio.TaskGroup() as tasks:
             talker = tasks.create_task(self._talk())
             ended = await self._pass_on()
+            # Whoever waits to send to us need not wait any more: it finds that we are gone.
+            self._joined.set()
             if not self._hung_up:
                 talker.cancel()
         return ended

@@ -69,7 +69,8 @@ def handler(route: Route, services: Services) -> Handler:
 
 
 async def _answer(request: web.Request, route: Route, services: Services) -> web.StreamResponse:
-    address = client_address(services.config, request.remote or "", request.headers.get("X-Forwarded-For", ""))
+    forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))
+    address = client_address(services.config, request.remote or "", forwarded)
     if len(request.query_string) > MAX_QUERY_CHARS:
         raise TooMany("the query is too long", code="query_too_long")
     login, link = await _who(request, route, services, address)

@@ -107,7 +107,7 @@ async def events(call: Call) -> web.StreamResponse:
     services, login = call.services, call.login
     last_id = call.request.headers.get("Last-Event-ID", "")[:64]
     token = bearer(call.request) or ""
-    with services.events.listen(login.organisation, last_id) as listener:
+    with services.events.listen(login.organisation, login.fingerprint, last_id) as listener:
         services.metrics.listeners.set(len(services.events))
         answer = web.StreamResponse(headers=SECURITY_HEADERS)
         answer.content_type = "text/event-stream"
@@ -121,7 +121,8 @@ async def events(call: Call) -> web.StreamResponse:
                         numbered = await listener.get()
                 except TimeoutError:
                     numbered = None
-                if numbered is None or numbered.event.kind == "policy_changed":
+                ended = services.clock.now() >= login.expires_at
+                if numbered is None or ended or numbered.event.kind == "policy_changed":
                     login = await services.logins.check(token)
                 if numbered is None:
                     await _send(answer, b": still here\n\n")

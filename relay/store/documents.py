@@ -15,6 +15,9 @@ MAX_SIGNED_BYTES = 2 * MAX_DOCUMENT_BYTES
 
 CHARTER, POLICY = "charter", "policy"
 
+POLICIES_KEPT = 64
+"""Of an organisation. Older ones are of use only as a charter's policy_base, and are then published again."""
+
 
 class Document(msgspec.Struct, frozen=True):
     """kind: CHARTER or POLICY.  sha256: of the payload.  blob: of the JSON of the Signed."""
@@ -90,6 +93,17 @@ def add_document(connection: Connection, organisation: OrganisationId, document:
             accepted_at=int(now),
         )
     )
+    if document.kind == POLICY:
+        _drop_old_policies(connection, organisation)
+
+
+def _drop_old_policies(connection: Connection, organisation: OrganisationId) -> None:
+    """All but the newest POLICIES_KEPT: whoever holds a policy key could fill the disk for everybody."""
+    policies = (documents.c.organisation == organisation) & (documents.c.kind == POLICY)
+    newest = select(documents.c.sequence).where(policies).order_by(documents.c.sequence.desc())
+    last = connection.execute(newest.offset(POLICIES_KEPT).limit(1)).scalar()
+    if last is not None:
+        connection.execute(delete(documents).where(policies, documents.c.sequence <= last))
 
 
 def document_blob(connection: Connection, organisation: OrganisationId, blob: Sha256) -> bytes | None:

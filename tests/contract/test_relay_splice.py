@@ -10,11 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import WSMessage, WSMsgType, web
 
 from protocol.api import Session
 from protocol.link import SessionEnded
+from relay.splice import Ended, Leg, make_socket
 from tests.support.effort import LONG
 from tests.support.relay_world import FakeLink, World, relay_world, until
 from transport.websocket import Connection, ConnectionEnded, connect
@@ -124,8 +127,6 @@ async def test_a_side_that_reads_nothing_costs_the_relay_no_memory(world: World)
         link.send(SessionEnded(session=session, reason="withdrawn"))
 
         async def freed() -> bool:
-            import aiohttp
-
             async with aiohttp.ClientSession() as http, http.get(world.relay.admin_url + "/metrics") as answer:
                 return "auxilio_legs 0.0" in await answer.text()
 
@@ -165,3 +166,34 @@ async def test_a_connection_that_breaks_is_not_passed_on_as_a_clean_end(world: W
         with pytest.raises(ConnectionEnded) as ended:
             await device.receive()
         assert ended.value.close_code == 4001
+
+
+async def test_a_leg_that_leaves_as_the_other_arrives_leaves_nobody_waiting() -> None:
+    """Its close is read in the loop's turn in which the two are joined, so that it is never told of the splice."""
+    legs: dict[str, Leg] = {}
+    ended: dict[str, Ended] = {}
+
+    async def serve(request: web.Request) -> web.WebSocketResponse:
+        socket, name = make_socket(), request.query["name"]
+        leg = legs[name] = Leg(socket, lambda count: None)
+        await socket.prepare(request)
+        if name == "late":
+            early = legs["early"]
+            early._socket._reader.feed_data(WSMessage(WSMsgType.CLOSE, 1000, "bye"), 5)
+            leg.join(early)
+            early.join(leg)
+        ended[name] = await leg.run()
+        return socket
+
+    app = web.Application()
+    app.router.add_get("/", serve)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}/?name="
+    async with aiohttp.ClientSession() as client:
+        await client.ws_connect(url + "early")
+        late = await client.ws_connect(url + "late")
+        await late.send_bytes(b"to nobody")
+        await until(lambda: len(ended) == 2, "both legs are gone")
+    await runner.cleanup()

@@ -17,7 +17,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from protocol.errors import ConfigInvalid
+from protocol.statement import Signed
 from relay.failures import StoreFailed, StoreFull
+from relay.store import documents
 from relay.store import migrate as migrations
 from relay.store.documents import add_organisation, list_organisations
 from relay.store.engine import is_owned, open_database, owned
@@ -127,6 +129,19 @@ async def test_the_migrations_make_the_tables_that_the_queries_use() -> None:
     script = ScriptDirectory.from_config(config)
     assert script.get_heads() == [migrations.HEAD]
     assert sorted(revision.revision for revision in script.walk_revisions()) == sorted(migrations.KNOWN)
+
+
+async def test_of_an_organisations_policies_the_newest_are_kept() -> None:
+    charter = documents.make_document(documents.CHARTER, Signed(payload=b"c", signature=b""), epoch=0, number=1)
+    async with fresh_store() as (store, _):
+        await store.write(lambda c: documents.add_document(c, A, charter, 0))
+        for number in range(documents.POLICIES_KEPT + 10):
+            signed = Signed(payload=b"%d" % number, signature=b"")
+            policy = documents.make_document(documents.POLICY, signed, epoch=0, number=number)
+            await store.write(lambda c, p=policy: documents.add_document(c, A, p, 0))
+        kept = await store.read(lambda c: documents.all_documents(c, A))
+        assert kept[0] == charter
+        assert [d.number for d in kept[1:]] == list(range(10, documents.POLICIES_KEPT + 10))
 
 
 async def test_migrating_again_does_nothing_and_a_newer_schema_is_refused(tmp_path: Path) -> None:

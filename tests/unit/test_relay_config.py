@@ -83,6 +83,8 @@ def test_no_relay_here_says_how_to_make_one(tmp_path: Path) -> None:
         ("10.0.0.1", "203.0.113.5, 198.51.100.9", "198.51.100.9"),  # the left one is the client's claim
         ("10.0.0.1", "203.0.113.5, 10.0.0.2", "203.0.113.5"),  # two proxies in a row
         ("10.0.0.1", "", "10.0.0.1"),
+        ("10.0.0.1", "evil" * 4000, "10.0.0.1"),  # no address: from nobody whom the proxy saw
+        ("10.0.0.1", "evil, 10.0.0.2", "10.0.0.2"),
     ],
 )
 def test_only_a_trusted_proxy_says_whose_request_it_is(tmp_path: Path, peer: str, forwarded: str, client: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 
@@ -14,8 +15,8 @@ from protocol.errors import BadMessage, Refused, Unavailable, Untrusted
 from protocol.ids import OrganisationId
 from relay import logs
 from relay.certificate import CertificateFacts, is_for, make_self_signed, read_certificate
-from relay.events import MAX_QUEUED, Events, Overrun
-from relay.failures import Conflict, NotFound, TooLarge, status_of
+from relay.events import MAX_LISTENERS, MAX_LISTENERS_EACH, MAX_QUEUED, MAX_REPLAY, Events, Overrun
+from relay.failures import Conflict, NotFound, TooLarge, TooMany, status_of
 from relay.http.openapi import document
 from relay.http.routes import ROUTES
 from relay.splice import close_reason
@@ -51,7 +52,7 @@ def test_a_log_line_is_one_json_object_whatever_a_stranger_put_into_it() -> None
 
 async def test_a_listener_hears_its_organisation_alone() -> None:
     events = Events("s")
-    with events.listen(A, "") as listener:
+    with events.listen(A, "ana", "") as listener:
         events.publish(event(B))
         events.publish(event(A, "ours"))
         assert (await listener.get()).event.detail == "ours"
@@ -60,7 +61,7 @@ async def test_a_listener_hears_its_organisation_alone() -> None:
 
 async def test_a_slow_listener_is_told_that_it_missed_something_and_costs_bounded_memory() -> None:
     events = Events("s")
-    with events.listen(A, "") as listener:
+    with events.listen(A, "ana", "") as listener:
         for _ in range(MAX_QUEUED + 10):
             events.publish(event(A))
         for _ in range(MAX_QUEUED):
@@ -71,22 +72,45 @@ async def test_a_slow_listener_is_told_that_it_missed_something_and_costs_bounde
 
 async def test_who_comes_back_after_a_cut_hears_what_it_missed() -> None:
     events = Events("s")
-    with events.listen(A, "") as listener:
+    with events.listen(A, "ana", "") as listener:
         events.publish(event(A, "one"))
         last = (await listener.get()).id
     events.publish(event(B, "foreign"))
     events.publish(event(A, "two"))
-    with events.listen(A, last) as listener:
+    with events.listen(A, "ana", last) as listener:
         assert (await listener.get()).event.detail == "two"
     for other in ("t-1", "s-", "s-x", "-1", "s-99999999999999999999"):
-        with events.listen(A, other) as listener:
+        with events.listen(A, "ana", other) as listener:
             events.publish(event(A, "fresh"))
             assert (await listener.get()).event.detail == "fresh"
 
 
+async def test_one_technician_and_one_organisation_leave_room_for_other_listeners() -> None:
+    events = Events("s")
+    with contextlib.ExitStack() as held:
+        for _ in range(MAX_LISTENERS_EACH):
+            held.enter_context(events.listen(A, "ana", ""))
+        with pytest.raises(TooMany):
+            held.enter_context(events.listen(A, "ana", ""))
+        for number in range(MAX_LISTENERS // 2 - MAX_LISTENERS_EACH):
+            held.enter_context(events.listen(A, f"of-{number}", ""))
+        with pytest.raises(TooMany):
+            held.enter_context(events.listen(A, "one-more", ""))
+        held.enter_context(events.listen(B, "ana", ""))
+
+
+async def test_a_busy_organisation_does_not_make_others_forget_what_they_missed() -> None:
+    events = Events("s")
+    events.publish(event(A, "one"))
+    for _ in range(MAX_REPLAY + 1):
+        events.publish(event(B))
+    with events.listen(A, "ana", "s-0") as listener:
+        assert (await listener.get()).event.detail == "one"
+
+
 async def test_a_stream_ends_when_the_relay_stops() -> None:
     events = Events("s")
-    with events.listen(A, "") as listener:
+    with events.listen(A, "ana", "") as listener:
         events.close()
         with pytest.raises(Overrun):
             await listener.get()
