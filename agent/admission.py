@@ -28,7 +28,7 @@ from protocol.device_record import DeviceRecord, facts_of
 from protocol.errors import AuxilioError, ConfigInvalid, Refused, Untrusted
 from protocol.ids import DeviceId, OrganisationId, SessionId
 from protocol.link import PolicyNumber
-from protocol.policy import ConsentRule, HeldPolicy, Relay
+from protocol.policy import DEFAULT_CONSENT, ConsentRule, HeldPolicy, Relay
 from protocol.selector import Selector, matches
 from protocol.session import VerifiedRequest, verify_request
 from protocol.sshsig import parse_sshsig
@@ -62,8 +62,13 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     record: DeviceRecord | None
 
     def matches(self, selector: Selector) -> bool:
-        tags = self.record.tags if self.record is not None else ()
-        return matches(selector, facts_of(self.device, tags))
+        """Of a provisional device no tags are known: neither `tag:kiosk` nor `not tag:kiosk` is true of it, so that a
+        relay which withholds the record widens no scope."""
+        return matches(selector, facts_of(self.device, self.record.tags if self.record is not None else None))
+
+    def consent(self, held: HeldPolicy) -> ConsentRule:
+        """The rule that holds here. Of a provisional device nobody vouched for the tags by which rules are chosen."""
+        return held.consent_for(self.matches) if self.record is not None else DEFAULT_CONSENT
 
 
 class Admission(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,7 +198,7 @@ def _relay(held: HeldPolicy, leg_url: str) -> Relay:
 
 def _consent(held: HeldPolicy, view: DeviceView, *, present: bool, now: float) -> int | None:
     """Seconds for which the customer is asked, or None where nobody has to be."""
-    rule = held.consent_for(view.matches)
+    rule = view.consent(held)
     if _unasked(rule, present=present):
         # The rule that spares the customer the question must come from a policy in force and understood in full.
         why_not = _why_not_unattended(view, now)
@@ -262,7 +267,7 @@ def _unattended_may_go_on(held: HeldPolicy, view: DeviceView, now: float) -> Non
         ending = "expired" if why_not.reason == "policy_expired" else "policy"
         raise Ended(why_not.message, ending=ending, code=why_not.reason, hint=why_not.hint)
     # Somebody who logs in meanwhile does not end a session that began when nobody was there.
-    if not _unasked(held.consent_for(view.matches), present=False):
+    if not _unasked(view.consent(held), present=False):
         raise Ended("the policy now wants the customer to be asked on this device", ending="policy")
 
 

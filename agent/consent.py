@@ -1,6 +1,6 @@
 """Consent: the customer's permission, given per case and capability, revocable at any moment. A pure machine.
 
-Nobody is asked twice in one case for the same capability as the same account; something new is asked again. No
+Nobody is asked twice in one case for the same technician, capability and account; something new is asked again. No
 answer is a no. What was given lapses by itself, and is kept in memory alone: a restarted agent asks again.
 
     request --> asked --allow--> given --revoke / CONSENT_LIFE_S--> gone
@@ -27,10 +27,15 @@ MAX_ASKED = 4
 
 
 class ConsentKey(msgspec.Struct, frozen=True):
-    """What one consent is about. case: the case's id, or the session's where the request names none."""
+    """What one consent is about. case: the case's id, or the session's where the request names none.
+
+    Whom the customer let in is not somebody else who names the same case, and as whom not another person who has taken
+    the seat: account is the one that `user` meant.
+    """
 
     case: str
     account: str
+    technician: str
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +52,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> ConsentKey:
-        return consent_key(self.session, self.case, self.account)
+        return consent_key(self.session, self.case, self.account, self.technician)
 
 
 class Answer(Enum):
@@ -70,9 +75,9 @@ class Given(msgspec.Struct, frozen=True):
     until: float
 
 
-def consent_key(session: SessionId, case: str | None, account: str) -> ConsentKey:
+def consent_key(session: SessionId, case: str | None, account: str, technician: str) -> ConsentKey:
     # The prefixes keep a case named like a session from borrowing that session's consent.
-    return ConsentKey(f"case:{case}" if case is not None else f"session:{session}", account)
+    return ConsentKey(f"case:{case}" if case is not None else f"session:{session}", account, technician)
 
 
 class ConsentBook:

@@ -32,9 +32,15 @@ MAX_LINE_BYTES = 8 * 1024 * 1024
 MAX_CUSTOMER_LINE_BYTES = 4096
 READ_BYTES = 64 * 1024
 ANSWER_S = 60.0
-MAX_PEERS = 64
+ASKS_WITHIN_S = 5.0
+"""A command says what it wants as soon as it is there."""
+
 MAX_PEERS_OF_ONE = 8
-"""Connections of one account at a time: nobody keeps the customer from answering by holding them all."""
+"""Connections of one account at a time, and of all technicians' sessions together: nobody keeps the customer from
+answering by holding them all."""
+
+MAX_UNKNOWN_PEERS = 16
+"""Connections of all accounts that may ask nothing, and are told so."""
 
 MAX_LOG_BYTES = 4 * 1024 * 1024
 """Of the log in one answer: some 15,000 entries."""
@@ -77,10 +83,13 @@ class AgentNotRunning(Unavailable):
 
 
 class Peer(msgspec.Struct, frozen=True):
-    """What the kernel says of the process at the other end."""
+    """What the kernel said of the process at the other end when it connected.
 
-    pid: int
+    inside: it descends from a technician's session, or is gone, so that nobody can tell.
+    """
+
     uid: int
+    inside: bool
 
 
 Handler = Callable[[ControlRequest, Peer], Awaitable[dict[str, Any]]]
@@ -90,11 +99,9 @@ def socket_path(state: Path) -> Path:
     return SYSTEM_SOCKET if state == SYSTEM_STATE else state / "control.sock"
 
 
-def check_peer(
-    request: ControlRequest, peer: Peer, *, own_uid: int, present_uids: frozenset[int], inside: bool
-) -> None:
-    """Refuse what this peer may not ask. inside: its process descends from a technician's session."""
-    if inside and request.command in ("allow", "deny", "leave", "import_policy"):
+def check_peer(request: ControlRequest, peer: Peer, *, own_uid: int, present_uids: frozenset[int]) -> None:
+    """Refuse what this peer may not ask."""
+    if peer.inside and request.command in ("allow", "deny", "leave", "import_policy"):
         raise Refused("a technician's session cannot answer for the customer", code="inside_session")
     if peer.uid in (0, own_uid):
         return
@@ -105,14 +112,15 @@ def check_peer(
 
 
 class ControlServer:
-    """own_uid: the agent's account."""
+    """own_uid: the agent's account.  leaders: of the kernel sessions in which technicians' processes run."""
 
-    def __init__(self, path: Path, handler: Handler, *, own_uid: int) -> None:
+    def __init__(self, path: Path, handler: Handler, *, own_uid: int, leaders: Callable[[], frozenset[int]]) -> None:
         self._path = path
         self._handler = handler
         self._own_uid = own_uid
+        self._leaders = leaders
         self._server: asyncio.Server | None = None
-        self._peers: Counter[int] = Counter()
+        self._peers: Counter[str] = Counter()
 
     @property
     def is_listening(self) -> bool:
@@ -142,28 +150,42 @@ class ControlServer:
                 self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        from agent.platform import peer_of
+        from agent.platform import is_inside, peer_of
 
+        sock = writer.get_extra_info("socket")
         try:
-            peer = Peer(*peer_of(writer.get_extra_info("socket")))
+            peer = Peer(uid=peer_of(sock)[1], inside=is_inside(sock, self._leaders))
         except (AuxilioError, OSError):
             writer.close()
             return
-        if self._peers[peer.uid] >= MAX_PEERS_OF_ONE or self._peers.total() >= MAX_PEERS:
+        pool, size = self._pool(peer)
+        if self._peers[pool] >= size:
             writer.close()
             return
-        self._peers[peer.uid] += 1
+        self._peers[pool] += 1
         try:
             async with asyncio.timeout(ANSWER_S):
                 limit = MAX_LINE_BYTES if peer.uid in (0, self._own_uid) else MAX_CUSTOMER_LINE_BYTES
-                answer = await self._answer(await _read(reader, limit), limit, peer)
+                async with asyncio.timeout(ASKS_WITHIN_S):
+                    line = await _read(reader, limit)
+                answer = await self._answer(line, limit, peer)
                 writer.write(encode(answer) + b"\n")
                 await writer.drain()
         except (OSError, TimeoutError):
             log.info("a command went away without its answer")
         finally:
-            self._peers[peer.uid] -= 1
+            self._peers[pool] -= 1
             writer.close()
+
+    def _pool(self, peer: Peer) -> tuple[str, int]:
+        """With whom a connection shares its places, and how many there are."""
+        from agent.platform import present_uids
+
+        if peer.inside:
+            return "inside", MAX_PEERS_OF_ONE
+        if peer.uid in {0, self._own_uid} | present_uids():
+            return f"uid {peer.uid}", MAX_PEERS_OF_ONE
+        return "unknown", MAX_UNKNOWN_PEERS
 
     async def _answer(self, line: bytes, limit: int, peer: Peer) -> ControlAnswer:
         try:

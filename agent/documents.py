@@ -18,7 +18,15 @@ from agent.release import BUILT_AT
 from agent.state import StateDir
 from protocol.authority import MAX_FORKS, Authority, Outcome, restore
 from protocol.codec import MAX_DOCUMENT_BYTES, Record, decode
-from protocol.device_record import ACCEPT_WITHIN_S, HeldRecord, check_fresh, may_replace, open_record
+from protocol.device_record import (
+    ACCEPT_WITHIN_S,
+    MAX_RECORD_BYTES,
+    DeviceRecord,
+    HeldRecord,
+    check_fresh,
+    may_replace,
+    open_record,
+)
 from protocol.errors import AuxilioError, BadMessage, Refused, Untrusted
 from protocol.ids import Sha256, sha256
 from protocol.policy import PolicyBundle, Relay
@@ -59,6 +67,7 @@ class Documents:
         self._accepted_charters: set[Sha256] = set()
         self._unsaved: dict[str, object] = {}
         self.authority = self._load_authority()
+        self._record_number = 0  # of the highest that was held, void or not: a relay does not go back behind it
         self.record = self._load_record()
 
     def now(self) -> float:
@@ -147,11 +156,11 @@ class Documents:
             raise Untrusted("the device record names another sealing key than this device's", code="wrong_sealing_key")
         if self.record is not None and new.sha256 == self.record.sha256:
             return Outcome.KNOWN
-        if not may_replace(self.record, new):
+        if not may_replace(self.record, new) or (self.record is None and new.record.number <= self._record_number):
             return Outcome.LOWER
         check_fresh(new.record, self.now(), ACCEPT_WITHIN_S)
         self._keep("record.json", signed)
-        self.record = new
+        self.record, self._record_number = new, new.record.number
         return Outcome.ACCEPTED
 
     def _open_record(self, signed: Signed) -> HeldRecord:
@@ -198,6 +207,7 @@ class Documents:
         if signed is None or self.authority.charter is None:
             return None
         try:
+            self._record_number = decode(signed.payload, DeviceRecord, limit=MAX_RECORD_BYTES).number
             return self._open_record(signed)
         except (Refused, BadMessage) as exc:
             raise self._state.corrupt("record.json", exc.message) from exc

@@ -25,16 +25,22 @@ MAX_BYTES = 4 * 1024 * 1024
 KEPT = 4
 """Old files besides the current one."""
 
-MAX_FIELD_CHARS = 2_000
+MAX_FIELD_BYTES = 2_000
+"""As it is written: a character may take twelve."""
 
 CAUSED_BY_STRANGERS = frozenset(
     {
+        "charter_fork",
         "charter_refused",
+        "documents_not_fetched",
         "offer_repeated",
         "offline",
         "online",
+        "policy_fork",
         "policy_refused",
         "record_refused",
+        "report_abandoned",
+        "report_anew",
         "report_delayed",
         "session_refused",
         "session_withdrawn",
@@ -136,7 +142,10 @@ def _plain(value: object) -> Any:
         return value
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item) for item in list(value)[:100]]
-    return str(value)[:MAX_FIELD_CHARS]
+    text = str(value)[:MAX_FIELD_BYTES]
+    while len(written := json.dumps(text)) > MAX_FIELD_BYTES + 2:
+        text = text[: max(1, len(text) * MAX_FIELD_BYTES // len(written))]
+    return text
 
 
 def read_journal(path: Path, last: int, *, max_bytes: int | None = None) -> list[dict[str, Any]]:

@@ -63,6 +63,10 @@ class Owner(Protocol):
     def link_down(self, reason: str) -> None: ...
 
 
+MAX_UNREAD_CHARS = 4 * 1024 * 1024
+"""Waiting for a relay that does not read, besides what the connection holds: then it is left."""
+
+
 class _Ended(Exception):
     """This connection is over. return_after_s: where the relay said when to come back."""
 
@@ -84,6 +88,7 @@ class LinkDriver:
         self._cut = asyncio.Event()
         self._cut_reason, self._cut_hurries = "", False
         self._dial_next_at = float("-inf")
+        self._unread = 0
         self.machine = LinkMachine(random.uniform, clock.monotonic(), clock.now())
         self.unknown_messages = 0
 
@@ -95,10 +100,18 @@ class LinkDriver:
         """Send, or drop where there is no link: whatever must arrive is kept by whoever sends it."""
         if self._connection is None or not self.linked:
             return
-        if isinstance(message, Pong) and not self._connection.is_writable:
+        text = encode(message).decode("utf-8")
+        if self._connection.is_writable:
+            self._unread = 0
+        elif isinstance(message, Pong):
             return  # a relay that pings and does not read shall not fill our memory
+        else:
+            self._unread += len(text)
+            if self._unread > MAX_UNREAD_CHARS:
+                self._end("the relay does not read")
+                return
         try:
-            self._connection.send_text(encode(message).decode("utf-8"))
+            self._connection.send_text(text)
         except AuxilioError as exc:
             log.info("a message could not be sent: %s", exc)
 

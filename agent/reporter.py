@@ -116,6 +116,7 @@ class Reporter:
 
     def link_up(self, relay: RelayAddress, blob_token: str, relay_has: int) -> None:
         self._relay = (relay, blob_token)
+        relay_has = self._machine.believable(relay_has)
         self._relay_has = relay_has
         self._do(self._machine.link_up(relay_has, self._clock.monotonic()))
 
@@ -130,8 +131,9 @@ class Reporter:
             self._do([Abandon(number, reason)])
 
     def on_ack(self, ack: ReportAck) -> None:
-        self._relay_has = max(self._relay_has, ack.number)
-        self._do(self._machine.on_ack(ack.number, self._clock.monotonic()))
+        number = min(ack.number, self._machine.newest)  # nobody has a report that was not made
+        self._relay_has = max(self._relay_has, number)
+        self._do(self._machine.on_ack(number, self._clock.monotonic()))
 
     def on_missing(self, missing: ReportMissing) -> None:
         self._do(self._machine.on_missing(missing.number, missing.sha256s, self._clock.monotonic()))

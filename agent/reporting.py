@@ -30,6 +30,9 @@ It names the same sections, so that a KiB is all that it costs."""
 
 INTERVALS_S: Mapping[str, float] = {"software": SOFTWARE_S}
 
+MAX_JUMP = 1_000_000
+"""Reports of ten years, one every five minutes."""
+
 ANSWER_S = 120.0
 """For a relay to acknowledge a report over a slow line with its blobs; then it is sent again."""
 
@@ -196,6 +199,16 @@ class ReportMachine:
         self._linked = False
         self._under_way = None
         self._send_again_at = None
+
+    @property
+    def newest(self) -> int:
+        """The highest number that was given to a report here, or that a relay was believed to have."""
+        return self._newest
+
+    def believable(self, relay_has: int) -> int:
+        """`relay_has`, or as much of it as a device that forgot its reports may have made: numbers only go up, and a
+        relay that lies must not use them up."""
+        return min(relay_has, self._newest + MAX_JUMP)
 
     def on_ack(self, number: int, now: float) -> list[Effect]:
         effects: list[Effect] = []

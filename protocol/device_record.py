@@ -15,6 +15,7 @@ from protocol.charter import MAX_DOCUMENT_NUMBER
 from protocol.codec import Strict, decode, encode
 from protocol.errors import BadMessage, Refused
 from protocol.ids import DeviceId, OrganisationId, Sha256, sha256
+from protocol.policy import DEFAULT_MAX_CERTIFICATE_S
 from protocol.selector import Facts, matches, parse_tag
 from protocol.statement import DEVICE, CertificateRules, Signed, open_by_certificate
 from protocol.technician import Technician, read_technician
@@ -75,9 +76,9 @@ def record_payload(record: DeviceRecord) -> bytes:
     return encode(record)
 
 
-def facts_of(device: DeviceId, tags: tuple[str, ...]) -> Facts:
-    """The signed facts of a device, which alone scopes and consent rules may look at."""
-    return Facts(id=device, tags=frozenset(tags))
+def facts_of(device: DeviceId, tags: tuple[str, ...] | None) -> Facts:
+    """The signed facts of a device, which alone scopes and consent rules may look at. tags None: nobody knows."""
+    return Facts(id=device, tags=None if tags is None else frozenset(tags))
 
 
 def open_record(
@@ -85,7 +86,8 @@ def open_record(
 ) -> HeldRecord:
     """Return the record in `signed` if a technician who could approve this device then signed it for `device`.
 
-    The certificate must be valid at the record's own `issued_at`; `rules.revocations` apply with their `since`.
+    The certificate must be valid at the record's own `issued_at`; `rules.revocations` apply with their `since`. How
+    long it may live is judged by the most that there ever is: a policy that shortens it voids no record.
     Raises Untrusted, BadMessage, or Refused with code wrong_organisation, wrong_device, no_right, out_of_scope.
     """
     # The date is read before the signature is checked, only to say at which instant to check it.
@@ -93,7 +95,7 @@ def open_record(
     opened = open_by_certificate(
         signed,
         namespace=DEVICE,
-        rules=rules,
+        rules=msgspec.structs.replace(rules, max_validity_s=max(rules.max_validity_s, DEFAULT_MAX_CERTIFICATE_S)),
         now=claimed.issued_at,
         limit=MAX_RECORD_BYTES,
         long_lived=True,

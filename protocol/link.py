@@ -18,7 +18,7 @@ import msgspec
 
 from protocol.codec import MAX_MESSAGE_BYTES, Record, decode
 from protocol.errors import BadMessage
-from protocol.ids import SessionId, Sha256
+from protocol.ids import SessionId, Sha256, parse_session_id
 from protocol.statement import Signed
 
 VERSIONS = (1,)
@@ -27,6 +27,9 @@ VERSIONS = (1,)
 NONCE_POOL = 8
 """Session nonces that an agent keeps at the relay: a session needs no extra round trip, and a burst of technicians
 does not run dry. Each is single-use and short."""
+
+MAX_REPORT_NUMBER = 2**53 - 1
+"""The largest integer that every JSON reader keeps exact."""
 
 MAX_ANNOUNCED = 256
 """Hashes in one message. A charter chain or a set of changed sections is far below it."""
@@ -239,8 +242,14 @@ def _decode(text: str | bytes, types: dict[object, type[Record]]) -> Record | Un
 
 
 def decode_to_agent(text: str | bytes) -> ToAgent | UnknownMessage:
-    """Raises BadMessage."""
-    return _decode(text, _TO_AGENT)  # type: ignore[return-value]  # the table holds ToAgent's members alone
+    """Raises BadMessage, also for an id that is none, and for a number that no report can have."""
+    message = _decode(text, _TO_AGENT)
+    if isinstance(message, SessionOffer):
+        parse_session_id(message.session)
+    number = {Welcome: "report", ReportAck: "number"}.get(type(message))
+    if number is not None and not 0 <= getattr(message, number) <= MAX_REPORT_NUMBER:
+        raise BadMessage("not a number of a report")
+    return message  # type: ignore[return-value]  # the table holds ToAgent's members alone
 
 
 def decode_to_relay(text: str | bytes) -> ToRelay | UnknownMessage:

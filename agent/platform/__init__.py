@@ -35,16 +35,11 @@ def present_uids() -> frozenset[int]:
     return uids
 
 
-def ancestors(pid: int) -> set[int]:
-    """`pid` and the processes that it descends from, as far as the system tells."""
-    found: set[int] = _system().ancestors(pid)
-    return found
-
-
-def shares_our_service(pid: int) -> bool:
-    """True where this agent is a service and `pid` runs inside of it, as all that it started does for good."""
-    shares: bool = _system().shares_our_service(pid)
-    return shares
+def is_inside(peer: socket.socket, leaders: Callable[[], frozenset[int]]) -> bool:
+    """Whether a local socket's peer descends from one of the processes `leaders`, or from this agent's service. True
+    where nobody can tell."""
+    inside: bool = _system().is_inside(peer, leaders)
+    return inside
 
 
 def watch_network(changed: Callable[[], None]) -> Callable[[], None]:

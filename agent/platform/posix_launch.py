@@ -5,9 +5,11 @@ own (subprocess's preexec_fn is documented as unsafe), and a controlling termina
 starts as the agent (root, or the account itself), in a new session and with its descriptors in place, and does what
 login(1) does. It takes no input but its arguments, which the supervisor wrote.
 
-    posix_launch.py UID GID GROUPS HOME TERMINAL ARGV0 PROGRAM [ARGUMENT...]
+    posix_launch.py UID GID GROUPS HOME TERMINAL COUNT [NAME=VALUE...] ARGV0 PROGRAM [ARGUMENT...]
 
 GROUPS: comma-separated, or - to leave them.  TERMINAL: 1 where standard input is the terminal to be controlled by.
+COUNT: of the variables that follow, the program's whole environment. Our own is the supervisor's and fixed: what a
+client may set must not reach the loader of a process that is still privileged.
 Exit status as in the shell: 126 where the program cannot be executed, 127 where there is none; 125 for the rest.
 """
 
@@ -28,7 +30,9 @@ UMASK = 0o022
 
 
 def main(arguments: list[str]) -> int:
-    uid, gid, groups, home, terminal, argv0, program, *rest = arguments
+    uid, gid, groups, home, terminal, count, *rest = arguments
+    environment = dict(word.split("=", 1) for word in rest[: int(count)])
+    argv0, program, *rest = rest[int(count) :]
     try:
         _leave_the_agent_behind()
         if terminal == "1":
@@ -42,7 +46,7 @@ def main(arguments: list[str]) -> int:
         return 125
     _go_home(home)
     try:
-        os.execve(program, [argv0, *rest], os.environ)  # noqa: S606  # that is the purpose
+        os.execve(program, [argv0, *rest], environment)  # noqa: S606  # that is the purpose
     except FileNotFoundError:
         print(f"auxilio: {program}: no such program", file=sys.stderr)
         return 127

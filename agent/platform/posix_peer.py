@@ -5,13 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import select
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.platform.posix_accounts import present_users
 
 MAX_DEPTH = 256
+
+SO_PEERPIDFD = 77
+"""Linux's asm-generic/socket.h; Python has no name for it yet."""
 
 OUR_SERVICE = "auxilio-agent.service"
 
@@ -34,17 +39,49 @@ def present_uids() -> frozenset[int]:
     return frozenset(uids)
 
 
+def is_inside(peer: socket.socket, leaders: Callable[[], frozenset[int]]) -> bool:
+    """Whether the process that connected `peer` descends from one of `leaders` (or is in a session that one leads), or
+    from our service. True where it is gone: somebody who does not stay to be looked at is not the customer.
+
+    The kernel names the process that called connect(2), which may have handed its socket on and left; another one may
+    have its number by then. So it is held by a descriptor while it is looked at.
+    """
+    try:
+        pid, _ = peer_of(peer)
+        held = _hold(peer, pid)
+    except OSError:
+        return True
+    try:
+        family = ancestors(pid)
+        inside = bool(family & leaders()) or shares_our_service(pid)
+        gone, _, _ = select.select([held], [], [], 0)
+    except (OSError, ValueError):
+        return True
+    finally:
+        os.close(held)
+    return inside or bool(gone)
+
+
+def _hold(peer: socket.socket, pid: int) -> int:
+    """A pidfd of the process that connected. Raises OSError where it is gone. Source: unix(7), SO_PEERPIDFD."""
+    try:
+        return struct.unpack("i", peer.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD, struct.calcsize("i")))[0]  # type: ignore[no-any-return]  # an int
+    except OSError:
+        return os.pidfd_open(pid)  # before Linux 6.5, or it is gone
+
+
 def ancestors(pid: int) -> set[int]:
-    """`pid`, its parents, and the leaders of their sessions."""
+    """`pid`, its parents, and the leaders of their sessions. Raises OSError or ValueError where one is gone."""
     found: set[int] = set()
-    while pid > 1 and pid not in found and len(found) < MAX_DEPTH:
+    if pid <= 0:
+        raise ValueError("a process of another pid namespace")
+    while pid > 1 and pid not in found:
+        if len(found) >= MAX_DEPTH:
+            raise ValueError("a line of parents without end")
         found.add(pid)
-        try:
-            found.add(os.getsid(pid))
-            fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
-            pid = int(fields[1])
-        except (OSError, ValueError, IndexError):
-            break
+        found.add(os.getsid(pid))
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        pid = int(fields[1])
     return found
 
 
@@ -56,13 +93,18 @@ def shares_our_service(pid: int, proc: Path = Path("/proc")) -> bool:
     """
     try:
         ours = _systemd_group((proc / "self" / "cgroup").read_text("ascii", "replace"))
-        theirs = _systemd_group((proc / str(pid) / "cgroup").read_text("ascii", "replace"))
     except OSError:
         return False
-    if ours is None or ours != theirs or not ours.endswith(".service"):
+    if ours is None or not ours.endswith(".service"):
         return False
     # systemd.exec(5); before its version 248 only the name of our own unit tells.
-    return os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid()) or ours.endswith(f"/{OUR_SERVICE}")
+    if os.environ.get("SYSTEMD_EXEC_PID") != str(os.getpid()) and not ours.endswith(f"/{OUR_SERVICE}"):
+        return False
+    try:
+        theirs = _systemd_group((proc / str(pid) / "cgroup").read_text("ascii", "replace"))
+    except OSError:
+        return True  # it is gone, and nobody can tell any more
+    return ours == theirs
 
 
 def _systemd_group(text: str) -> str | None:

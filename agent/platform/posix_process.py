@@ -75,13 +75,20 @@ def _system_lang() -> str:
     return FALLBACK_LANG
 
 
+LAUNCHER_ENVIRONMENT = {"PATH": ADMIN_PATH, "LC_ALL": FALLBACK_LANG}
+"""Of the launcher, which has the agent's privilege: the account's environment is handed over as arguments, and only
+what is executed as the account gets it."""
+
+
 def _command_line(launch: Launch, *, is_root: bool) -> list[str]:
     account, shell = launch.account, launch.account.shell
     name = os.path.basename(shell)
     program = [f"-{name}", shell] if launch.command is None else [name, shell, "-c", launch.command]
     groups = ",".join(map(str, account.groups)) if is_root else "-"
     terminal = "1" if launch.terminal is not None else "0"
-    return [*launcher(), str(account.uid), str(account.gid), groups, account.home, terminal, *program]
+    words = [f"{key}={value}" for key, value in environment_of(launch).items()]
+    who = [str(account.uid), str(account.gid), groups, account.home]
+    return [*launcher(), *who, terminal, str(len(words)), *words, *program]
 
 
 def launcher() -> list[str]:
@@ -100,23 +107,25 @@ def start(launch: Launch) -> PosixProcess:
             ours, theirs = [master], [slave]
             streams = (slave, slave, slave)
         else:
-            pairs = [os.pipe() for _ in range(3)]
-            (their_in, our_in), (our_out, their_out), (our_err, their_err) = pairs
-            ours, theirs = [our_in, our_out, our_err], [their_in, their_out, their_err]
-            streams = (their_in, their_out, their_err)
+            for inwards in (True, False, False):
+                reading, writing = os.pipe()
+                ours.append(writing if inwards else reading)
+                theirs.append(reading if inwards else writing)
+            streams = (theirs[0], theirs[1], theirs[2])
         process = subprocess.Popen(
             _command_line(launch, is_root=os.geteuid() == 0),
             stdin=streams[0],
             stdout=streams[1],
             stderr=streams[2],
-            env=environment_of(launch),
+            env=LAUNCHER_ENVIRONMENT,
             cwd="/",
             start_new_session=True,
         )
-    except OSError as exc:
+    except (OSError, ValueError) as exc:  # ValueError: a text that this system cannot pass on
         for fd in ours:
             os.close(fd)
-        raise Unavailable(f"the device cannot start a process: {exc.strerror}", code="no_process") from exc
+        why = exc.strerror if isinstance(exc, OSError) else exc
+        raise Unavailable(f"the device cannot start a process: {why}", code="no_process") from exc
     finally:
         for fd in theirs:
             os.close(fd)
@@ -155,8 +164,14 @@ class PosixProcess:
             return False
         return _kill_group(self.pid, signal.Signals[f"SIG{name}"])
 
+    def leaves_behind(self) -> bool:
+        return bool(members_of_session(self.pid))
+
     async def end(self, *, everything: bool) -> None:
         if self._reaped:
+            # Its pid stays the id of its session, and nobody else's, for as long as something is in that.
+            if everything and not os.path.exists(f"/proc/{self.pid}"):  # noqa: ASYNC240  # procfs never waits
+                await _kill_session(self.pid)
             return
         for fd in self.take_descriptors():
             os.close(fd)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 from protocol.errors import Refused
@@ -17,12 +18,8 @@ def present_uids() -> frozenset[int]:
     return frozenset()
 
 
-def ancestors(pid: int) -> set[int]:
-    return {pid}
-
-
-def shares_our_service(pid: int) -> bool:
-    return False
+def is_inside(peer: socket.socket, leaders: Callable[[], frozenset[int]]) -> bool:
+    return True
 
 
 def lock_file(path: Path) -> int | None:

@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
-from enum import Enum
 from typing import assert_never
 
 import msgspec
@@ -41,6 +40,7 @@ from agent.session.ipc import (
     decode_from_child,
 )
 from agent.session.journal import Journal
+from agent.session.stages import DEADLINES, State
 from protocol.codec import Record
 from protocol.errors import AuxilioError, BadMessage, Refused
 from protocol.policy import Relay
@@ -56,34 +56,17 @@ MAX_ENDING = 4 * MAX_CHANNELS
 MAX_OPENED = 5_000
 """Channels of one session, all in all: each is an entry in the device's log, and must not push the others out."""
 
+MAX_LOGGED_CHARS = 512 * 1024
+"""Of one session's commands, for the same reason."""
+
 MAX_TURNED_DOWN = 32
 """Entries in the log for what the child refused by itself; a client may ask without end."""
 
-READY_WITHIN_S = 30.0
-"""A child imports for 0.3 s; on a swapping laptop with a failing disk for much longer."""
-
-JOINED_WITHIN_S = 100.0
-"""Dialling, and the console's leg, which has 90 s."""
-
-AUTHENTICATED_WITHIN_S = 90.0
 MAX_ERROR_CHARS = 4000
 EXIT_NOTED_WITHIN_S = 0.5
 GOODBYE_S = 3.0
 """For a child to pass our last message on and to leave, before it is killed. A revocation takes effect within 5 s."""
 
-
-class State(Enum):
-    STARTING = "starting"
-    DIALLING = "dialling"
-    HANDSHAKE = "handshake"
-    OPEN = "open"
-
-
-DEADLINES: dict[State, tuple[float, str]] = {
-    State.STARTING: (READY_WITHIN_S, "the session's process did not start in time"),
-    State.DIALLING: (JOINED_WITHIN_S, "the console's side of the session never came"),
-    State.HANDSHAKE: (AUTHENTICATED_WITHIN_S, "the client did not authenticate in time"),
-}
 
 ENDED_BY_US = frozenset({"revoked", "expired", "policy", "out_of_scope", "consent_revoked", "agent_stopped"})
 """Reasons for which nothing that the technician started may stay, not even in the background of its session."""
@@ -129,8 +112,11 @@ class SessionBroker:
         self._now = now
         self._tasks: dict[int, Task] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._left: list[Process] = []
+        self._child: frozenset[int] = frozenset()
         self._signed = False
         self._opened = 0
+        self._logged = 0
         self._turned_down = 0
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._endpoint: Endpoint | None = None
@@ -145,8 +131,14 @@ class SessionBroker:
 
     @property
     def process_ids(self) -> frozenset[int]:
-        """Of the processes that were started for the technician; each leads a kernel session of its own."""
-        return frozenset(task.process.pid for task in self._tasks.values())
+        """Of the child, and of what was started for the technician and is not wholly gone; each of these leads a kernel
+        session of its own, in which something may live on after it."""
+        return self._child.union(self.left_behind, (task.process.pid for task in self._tasks.values()))
+
+    @property
+    def left_behind(self) -> frozenset[int]:
+        """Of processes that have ended, and left others in their session."""
+        return frozenset(process.pid for process in self._left)
 
     def finish(self, reason: str, message: str) -> None:
         """End the session. The first reason counts."""
@@ -159,6 +151,7 @@ class SessionBroker:
             child = self._host.start_child()
         except AuxilioError as exc:
             return Outcome("failed", exc.message)
+        self._child = frozenset({child.pid})
         self._endpoint = Endpoint(child.sock, descriptors=False)
         serving = asyncio.get_running_loop().create_task(self._serve(child))
         try:
@@ -176,6 +169,7 @@ class SessionBroker:
         """Answer the child until it leaves, is gone, or breaks the rules."""
         assert self._endpoint is not None
         while True:
+            await asyncio.sleep(0)  # a child that asks without end does not keep the agent from everything else
             within_s, late = DEADLINES.get(self.state, (None, ""))
             try:
                 async with asyncio.timeout(within_s):
@@ -278,8 +272,9 @@ class SessionBroker:
         if message.channel in self._tasks or len(self._tasks) >= MAX_CHANNELS:
             raise BadMessage("more channels than there may be")
         self._opened += 1
-        if self._opened > MAX_OPENED:
-            raise Ended(f"a session has {MAX_OPENED} channels, one after another, at most", ending="failed")
+        self._logged += len(message.command or "")
+        if self._opened > MAX_OPENED or self._logged > MAX_LOGGED_CHARS:
+            raise Ended("the session has filled its share of the device's log", ending="failed")
         entry = {
             "session": self.session,
             "channel": message.channel,
@@ -305,14 +300,15 @@ class SessionBroker:
             self._journal.record("channel_refused", **entry, code=exc.reason, reason=exc.message)
             self._send(Denied(channel=message.channel, code=exc.reason, message=exc.message, hint=exc.hint))
             return
+        waiter = asyncio.get_running_loop().create_task(self._await_exit(message.channel, process))
+        # Before the child is told: one that does not read ends the session, and this process with it.
+        self._tasks[message.channel] = Task(process, waiter)
         descriptors = process.take_descriptors()
         try:
             self._send(Opened(channel=message.channel), descriptors)
         finally:
             for fd in descriptors:
                 os.close(fd)
-        waiter = asyncio.get_running_loop().create_task(self._await_exit(message.channel, process))
-        self._tasks[message.channel] = Task(process, waiter)
 
     def _permit(self, message: Open) -> Account:
         """The account to start the process as. Raises Refused; Ended where the session is over."""
@@ -361,6 +357,8 @@ class SessionBroker:
         # A process that is stuck in the kernel may not have ended; it is not waited for.
         await asyncio.wait((task.waiter,), timeout=EXIT_NOTED_WITHIN_S)
         task.waiter.cancel()
+        if not everything and task.process.leaves_behind():
+            self._left.append(task.process)
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -373,6 +371,8 @@ class SessionBroker:
         # At once, so that a process which ignores SIGHUP does not give its technician two seconds more of shell.
         endings = [self._end(task, everything=everything) for task in tasks]
         await asyncio.gather(child.end(GOODBYE_S), *endings, *self._ending, return_exceptions=True)
+        if everything:  # what closed channels had left in the background
+            await asyncio.gather(*(process.end(everything=True) for process in self._left), return_exceptions=True)
         if self._endpoint is not None:
             self._endpoint.close()
         errors = child.errors.result() if child.errors.done() and not child.errors.cancelled() else ""

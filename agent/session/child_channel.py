@@ -16,10 +16,13 @@ import asyncssh
 
 from agent.session.child_pump import Sink, Source
 from agent.session.ipc import (
+    LOCALE_NAME,
+    LOCALE_VALUE,
     MAX_COMMAND_CHARS,
     MAX_ENVIRONMENT,
     MAX_MODES,
     REFUSED_STATUS,
+    TERMINAL_NAME,
     Denied,
     Exited,
     Hangup,
@@ -29,13 +32,6 @@ from agent.session.ipc import (
     TurnedDown,
 )
 from protocol.codec import Record
-
-TERMINAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
-"""Names of terminfo entries; one with a slash in it would be a path (terminfo(5))."""
-
-LOCALE_NAME = re.compile(rb"(LANG|LANGUAGE|LC_[A-Z]{1,32})\Z")
-LOCALE_VALUE = re.compile(rb"[A-Za-z0-9@._:-]{1,64}\Z")
-"""What a client may set, as in Debian's sshd_config (AcceptEnv LANG LC_*). No slash: glibc would take it as a path."""
 
 SIGNAL_NAME = re.compile(r"[A-Z0-9]{1,16}\Z")
 
@@ -193,11 +189,8 @@ class Channel(asyncssh.SSHServerSession[bytes]):
 
     def _open(self, kind: str, command: str | None) -> bool:
         self._requested = True
-        environment = {
-            name.decode(): value.decode()
-            for name, value in self._chan.get_environment_bytes().items()
-            if LOCALE_NAME.match(name) and LOCALE_VALUE.match(value)
-        }
+        asked = ((n.decode("latin-1"), v.decode("latin-1")) for n, v in self._chan.get_environment_bytes().items())
+        environment = {name: value for name, value in asked if LOCALE_NAME.match(name) and LOCALE_VALUE.match(value)}
         kept = dict(list(environment.items())[:MAX_ENVIRONMENT])
         self._around.tell(
             Open(channel=self.number, kind=kind, command=command, terminal=self._terminal, environment=kept)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 
 from agent.admission import (
@@ -31,11 +32,10 @@ from agent.nonces import NONCE_LIFE_S, NoncePool
 from agent.platform import this_host
 from agent.session.broker import Outcome, SessionBroker
 from agent.session.host import Host
-from agent.session.journal import Journal
+from agent.session.journal import Journal, note_request
 from agent.session.overview import LiveSession, PendingConsent, live_session, pending
 from protocol.errors import AuxilioError, Refused
 from protocol.ids import SessionId
-from protocol.keys import fingerprint
 from protocol.link import (
     Nonces,
     PolicyNumber,
@@ -58,6 +58,9 @@ a signature check a session, 0.1 ms; without a session nothing is judged."""
 
 MAX_OFFERS = 2 * MAX_SESSIONS
 """Offers and sessions in hand. A relay that sends more is refused by count, before any signature is looked at."""
+
+MAX_PAST = 1024
+"""Kernel sessions that technicians' background processes live on in; of older ones it is forgotten whose they are."""
 
 FETCH_WITHIN_S = 30.0
 """For the policy that the console knows and we do not."""
@@ -102,6 +105,7 @@ class SessionDesk:
         self._live: dict[SessionId, SessionBroker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._past: deque[int] = deque(maxlen=MAX_PAST)
         self._linked = False
         self._closed = False
 
@@ -157,15 +161,15 @@ class SessionDesk:
 
     def revoke(self, case: str | None = None) -> tuple[SessionId, ...]:
         """The customer takes consent back, for a case, a session, or all. Returns the sessions that end by it."""
-        self._consent.revoke(case)
-        ended = []
+        gone, ended = self._consent.revoke(case), []
         for session, broker in self._live.items():
             request = broker.running.verified.request
             if case is None or case in (request.case, session):
                 # Also one that nobody had to be asked for: the person at the device has the last word.
                 broker.finish("consent_revoked", "the customer ended the session")
                 ended.append(session)
-        self._journal.record("consent_revoked", case=case, sessions=ended)
+        if gone or ended:
+            self._journal.record("consent_revoked", case=case, sessions=ended)
         return tuple(ended)
 
     def waiting(self) -> tuple[PendingConsent, ...]:
@@ -175,8 +179,8 @@ class SessionDesk:
         return tuple(live_session(broker) for broker in self._live.values())
 
     def process_ids(self) -> frozenset[int]:
-        """Of everything that runs for a technician: whoever descends from one cannot answer for the customer."""
-        return frozenset[int]().union(*(broker.process_ids for broker in self._live.values()))
+        """Of everything that ran for a technician: whoever descends from one cannot answer for the customer."""
+        return frozenset(self._past).union(*(broker.process_ids for broker in self._live.values()))
 
     # -- the authority ----------------------------------------------------------------------------------------------
 
@@ -232,9 +236,9 @@ class SessionDesk:
                 monotonic=self._clock.monotonic(),
             )
             # Before the customer is bothered; it is looked up again for every process.
-            self._our_host().account(admission.verified.request.account)
-            self._note_request(admission)
-            self._ask_or_start(offer, admission)
+            account = self._our_host().account(admission.verified.request.account).name
+            note_request(self._journal, admission.verified)
+            self._ask_or_start(offer, admission, account)
         except PolicyBehind as exc:
             if may_fetch:
                 self._fetching.add(offer.session)
@@ -258,22 +262,24 @@ class SessionDesk:
             self._consider(offer, may_fetch=False)
             self._set_timer()
 
-    def _ask_or_start(self, offer: SessionOffer, admission: Admission) -> None:
+    def _ask_or_start(self, offer: SessionOffer, admission: Admission, account: str) -> None:
+        """account: the one that the request's `admin` or `user` means now."""
         request, now = admission.verified.request, self._clock.monotonic()
         if admission.ask_s is None:
             self._start(offer, admission, asked=False)
             return
-        key = consent_key(request.session, request.case, request.account)
+        technician = admission.verified.technician.name
+        key = consent_key(request.session, request.case, account, technician)
         if self._consent.covers(key, request.capabilities, now):
             self._start(offer, admission, asked=True)
             return
         question = Question(
             session=request.session,
-            technician=admission.verified.technician.name,
+            technician=technician,
             purpose=request.purpose,
             case=request.case,
             capabilities=request.capabilities,
-            account=request.account,
+            account=account,
             until=now + admission.ask_s,
             until_at=int(self._now() + admission.ask_s),
         )
@@ -324,6 +330,7 @@ class SessionDesk:
             log.exception("a session failed by a bug of ours")
         finally:
             del self._live[session]
+            self._past.extend(broker.left_behind)
             self._consent.forget_session(session)
             seconds = int(self._now() - broker.running.started_at)
             self._journal.record(
@@ -332,21 +339,6 @@ class SessionDesk:
             self._send(SessionEnded(session=session, reason=outcome.reason, message=outcome.message))
 
     # -- inside: words ----------------------------------------------------------------------------------------------
-
-    def _note_request(self, admission: Admission) -> None:
-        request, technician = admission.verified.request, admission.verified.technician
-        self._journal.record(
-            "session_requested",
-            session=request.session,
-            technician=technician.name,
-            serial=technician.certificate.serial,
-            ca=fingerprint(technician.certificate.ca.blob),
-            account=request.account,
-            purpose=request.purpose,
-            case=request.case,
-            capabilities=list(request.capabilities),
-            ssh_key=fingerprint(admission.verified.ssh_key.blob),
-        )
 
     def _refuse(self, offer: SessionOffer, why: AuxilioError) -> None:
         self._journal.record(

@@ -62,6 +62,9 @@ class Process(Protocol):
     def signal(self, name: str) -> bool:
         """Send a signal (RFC 4254, without SIG) to its process group; False: no such signal, or it is gone."""
 
+    def leaves_behind(self) -> bool:
+        """After `end`: whether something that it began is still in its session (setsid)."""
+
     async def end(self, *, everything: bool) -> None:
         """Hang up, kill what stays, and reap.
 

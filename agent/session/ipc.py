@@ -25,6 +25,7 @@ import array
 import asyncio
 import contextlib
 import os
+import re
 import socket
 from collections import deque
 from collections.abc import Sequence
@@ -192,6 +193,17 @@ def decode_from_child(packet: bytes) -> FromChild:
     return message
 
 
+TERMINAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
+"""Names of terminfo entries; one with a slash in it would be a path (terminfo(5))."""
+
+LOCALE_NAME = re.compile(r"(LANG|LANGUAGE|LC_[A-Z]{1,32})\Z")
+LOCALE_VALUE = re.compile(r"[A-Za-z0-9@._:-]{1,64}\Z")
+"""What a client may set, as in Debian's sshd_config (AcceptEnv LANG LC_*). No slash: glibc would take it as a path.
+
+The child leaves out what is something else; that the supervisor believes no child is what keeps LD_PRELOAD away from a
+process that starts with the agent's privilege."""
+
+
 def _check_open(message: Open) -> None:
     if message.kind not in ("shell", "exec") or (message.kind == "exec") != (message.command is not None):
         raise BadMessage("neither a shell nor a command")
@@ -199,6 +211,10 @@ def _check_open(message: Open) -> None:
         raise BadMessage("the command is too long, or contains a NUL")
     if len(message.environment) > MAX_ENVIRONMENT:
         raise BadMessage("too large an environment")
+    if not all(LOCALE_NAME.match(name) and LOCALE_VALUE.match(value) for name, value in message.environment.items()):
+        raise BadMessage("an environment of more than a locale")
+    if message.terminal is not None and not TERMINAL_NAME.match(message.terminal.name):
+        raise BadMessage("no name of a terminal")
     if message.terminal is not None and len(message.terminal.modes) > MAX_MODES:
         raise BadMessage("too many terminal modes")
 

@@ -127,6 +127,29 @@ async def test_a_certificate_that_expires_ends_the_session_by_itself() -> None:
         assert (await world.ended(session)).reason == "expired"
 
 
+async def test_what_closed_channels_left_in_the_background_ends_with_a_revocation_and_stays_after_a_goodbye(
+    tmp_path: Path,
+) -> None:
+    background = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $!"
+    async with SessionWorld() as world:
+        for revoked in (False, True):
+            session = await world.start()
+            client = await world.connect(session)
+            pid = int((await client.run(background)).stdout or "")
+            await until(lambda: world.desk.live()[0].channels == 0)
+            await until(lambda pid=pid: os.getsid(pid) in world.desk.process_ids())
+            if revoked:
+                world.publish(revocations=Revocations(key_ids=(RevokedKeyId(key_id="ana"),)))
+            else:
+                client.close()
+            await world.ended(session)
+            await until(lambda: not world.desk.live())
+            assert alive(pid) is not revoked
+            if not revoked:
+                assert os.getsid(pid) in world.desk.process_ids(), "it may still not answer for the customer"
+                os.kill(pid, signal.SIGKILL)
+
+
 async def test_the_customer_ends_a_session_at_any_moment() -> None:
     async with SessionWorld() as world:
         await ends_by(world, lambda: world.desk.revoke(), "consent_revoked", "the customer ended")

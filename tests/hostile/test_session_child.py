@@ -30,6 +30,7 @@ from agent.session.ipc import (
     Signal,
     Signed,
     Start,
+    Terminal,
     TurnedDown,
     decode_to_child,
 )
@@ -59,6 +60,9 @@ class FakeProcess:
 
     async def wait(self) -> Exit:
         return await self._exit
+
+    def leaves_behind(self) -> bool:
+        return False
 
     def signal(self, name: str) -> bool:
         self.signals.append(name)
@@ -195,6 +199,24 @@ HOSTILE: dict[str, list[Record | bytes]] = {
     "no JSON": [b"\xff\xfe{"],
     "a message of the supervisor's": [b'{"type":"signed","signature":""}'],
     "a packet that is too long": [b'{"type":"ready","x":"' + b"x" * MAX_IPC_BYTES + b'"}'],
+    "an environment for the loader": [
+        *OPENED,
+        Open(channel=1, kind="exec", command="x", terminal=None, environment={"LD_PRELOAD": "/tmp/evil.so"}),
+    ],
+    "a locale that is a path": [
+        *OPENED,
+        Open(channel=1, kind="exec", command="x", terminal=None, environment={"LC_ALL": "/tmp/evil"}),
+    ],
+    "a terminal that is a path": [
+        *OPENED,
+        Open(
+            channel=1,
+            kind="shell",
+            command=None,
+            terminal=Terminal(name="../evil", columns=1, rows=1, width=0, height=0),
+            environment={},
+        ),
+    ],
     "nested without end": [b'{"type":"open","channel":' + b"[" * 60_000],
 }
 

@@ -367,3 +367,16 @@ def test_a_channel_of_a_session_that_is_over_says_so() -> None:
     held = view("kiosk", revocations=Revocations(key_ids=(RevokedKeyId(key_id="ana"),)))
     with pytest.raises(Ended):
         may_open(running(), "exec", view=held, now=NOW)
+
+
+@pytest.mark.parametrize("scope", ["tag:kiosk", "not tag:kiosk"])
+def test_of_a_provisional_device_no_tag_is_known_nor_its_absence(scope: str) -> None:
+    """Else a relay that withholds the record would widen scopes."""
+    assert code_of(lambda: ask(view(), cert=certificate(scope=scope))) == "out_of_scope"
+
+
+def test_the_customer_of_a_provisional_device_is_asked_whatever_the_rules_say_of_all() -> None:
+    everywhere = view(consent=(ConsentRule(where="tag:bedside"), ConsentRule(where="all", mode="unattended")))
+    assert ask(everywhere).ask_s is not None
+    approved = view("kiosk", consent=(ConsentRule(where="all", mode="unattended"),))
+    assert ask(approved).ask_s is None

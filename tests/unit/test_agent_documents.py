@@ -21,7 +21,7 @@ from protocol.link import MAX_ANNOUNCED
 from protocol.link import Documents as Announced
 from protocol.policy import PolicyBundle, Relay
 from protocol.revocation import Revocations, RevokedKeyId
-from tests.support.organisation import SEALING_KEY, Organisation
+from tests.support.organisation import DAY_S, SEALING_KEY, Organisation
 
 NOW = BUILT_AT + 86_400
 DEVICE = DeviceId("a2345-b2345-c2345-d2345")
@@ -210,3 +210,24 @@ def test_a_record_with_another_sealing_key_is_refused(device: Device) -> None:
         )
     assert caught.value.reason == "wrong_sealing_key"
     assert device.documents.record is None
+
+
+def test_after_a_record_turned_out_void_an_older_one_is_not_taken_back(device: Device) -> None:
+    admin, thief = device.organisation.technician("admin"), device.organisation.technician("thief")
+    genuine = device.organisation.record(DEVICE, "clinic", by=admin)
+    device.documents.accept_record(genuine)
+    device.documents.accept_record(device.organisation.record(DEVICE, "clinic", number=2, by=thief))
+    revocations = Revocations(key_ids=(RevokedKeyId(key_id="thief", since=NOW - 10),))
+    device.documents.accept_policy(device.organisation.publish_policy(revocations=revocations))
+    assert device.documents.drop_void_record()
+    for documents in (device.documents, device.restarted()):
+        assert documents.accept_record(genuine) is Outcome.LOWER and documents.record is None
+    anew = device.organisation.record(DEVICE, "clinic", number=3, by=admin)
+    assert device.documents.accept_record(anew) is Outcome.ACCEPTED
+
+
+def test_a_policy_that_shortens_certificates_voids_no_record(device: Device) -> None:
+    month = device.organisation.technician("admin", valid_s=30 * DAY_S)
+    device.documents.accept_record(device.organisation.record(DEVICE, "clinic", by=month))
+    device.documents.accept_policy(device.organisation.publish_policy(max_certificate_s=DAY_S))
+    assert not device.documents.drop_void_record() and device.documents.record is not None

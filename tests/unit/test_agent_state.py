@@ -179,6 +179,15 @@ def test_the_log_is_cut_from_its_old_end_to_fit_an_answer(tmp_path: Path) -> Non
     assert 10 < len(entries) < 40 and entries[-1]["number"] == 99
 
 
+@pytest.mark.parametrize("text", ["\U0001f600" * 2000, "\x00" * 2000, "plain" * 500, '"' * 3000])
+def test_a_field_is_bounded_by_what_it_takes_on_the_disk(tmp_path: Path, text: str) -> None:
+    journal = FileJournal(tmp_path / "journal.jsonl", lambda: 1.0)
+    journal.record("channel_open", command=text)
+    [entry] = read_journal(tmp_path / "journal.jsonl", 0)
+    assert text.startswith(entry["command"]) and len(entry["command"]) > 100
+    assert (tmp_path / "journal.jsonl").stat().st_size < 2200
+
+
 def test_a_journal_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
     FileJournal(tmp_path / "missing" / "journal", lambda: 1.0).record("event")
 
@@ -256,7 +265,7 @@ def test_who_may_ask_the_agent_what(command: str, uid: int, inside: bool, code: 
     request = ControlRequest(command=command)  # type: ignore[arg-type]
 
     def check() -> None:
-        check_peer(request, Peer(1, uid), own_uid=OWN, present_uids=frozenset({PRESENT}), inside=inside)
+        check_peer(request, Peer(uid, inside), own_uid=OWN, present_uids=frozenset({PRESENT}))
 
     if code is None:
         check()

@@ -45,11 +45,12 @@ def given(*questions: Question) -> ConsentBook:
 
 def test_what_was_allowed_covers_the_case_and_capability_and_nothing_else() -> None:
     book = given(question())
-    key = ConsentKey("case:C-1", "user")
+    key = ConsentKey("case:C-1", "user", "ana")
     assert book.covers(key, ("shell",), now=1.0)
     assert not book.covers(key, ("shell", "files"), now=1.0)
-    assert not book.covers(ConsentKey("case:C-2", "user"), ("shell",), now=1.0)
-    assert not book.covers(ConsentKey("case:C-1", "admin"), ("shell",), now=1.0)
+    assert not book.covers(ConsentKey("case:C-2", "user", "ana"), ("shell",), now=1.0)
+    assert not book.covers(ConsentKey("case:C-1", "admin", "ana"), ("shell",), now=1.0)
+    assert not book.covers(ConsentKey("case:C-1", "user", "bob"), ("shell",), now=1.0)
 
 
 def test_capabilities_add_up_within_a_case() -> None:
@@ -59,8 +60,8 @@ def test_capabilities_add_up_within_a_case() -> None:
 
 def test_a_case_named_like_a_session_borrows_nothing_from_it() -> None:
     book = given(question("s1", case=None))
-    assert book.covers(consent_key(SessionId("s1"), None, "user"), ("shell",), now=1.0)
-    assert not book.covers(consent_key(SessionId("s2"), "s1", "user"), ("shell",), now=1.0)
+    assert book.covers(consent_key(SessionId("s1"), None, "user", "ana"), ("shell",), now=1.0)
+    assert not book.covers(consent_key(SessionId("s2"), "s1", "user", "ana"), ("shell",), now=1.0)
 
 
 def test_without_a_case_consent_ends_with_its_session() -> None:
@@ -136,8 +137,8 @@ def test_a_withdrawn_question_is_gone() -> None:
 
 def test_consent_can_be_taken_back_by_case_or_altogether() -> None:
     book = given(question("s1", case="C-1"), question("s2", case="C-2"), question("s3", case=None))
-    assert book.revoke("C-1") == (ConsentKey("case:C-1", "user"),)
-    assert book.revoke("s3") == (ConsentKey("session:s3", "user"),)
+    assert book.revoke("C-1") == (ConsentKey("case:C-1", "user", "ana"),)
+    assert book.revoke("s3") == (ConsentKey("session:s3", "user", "ana"),)
     assert not book.covers(question().key, ("shell",), now=1.0)
     assert len(book.revoke()) == 1
     assert book.given() == ()

@@ -274,7 +274,6 @@ def test_a_good_request_verifies(organisation: Organisation) -> None:
         ({"device": OTHER_DEVICE}, "wrong_device"),
         ({"session": random_id(b"0" * 16)}, "wrong_session"),
         ({"issued_at": NOW - 400, "expires_at": NOW - 100}, "request_expired"),
-        ({"issued_at": NOW + 301, "expires_at": NOW + 400}, "request_from_the_future"),
         ({"expires_at": NOW + 301}, "bad_request"),
         ({"expires_at": NOW - 1, "issued_at": NOW}, "bad_request"),
         ({"purpose": " "}, "bad_request"),

@@ -9,6 +9,7 @@ from agent.reporting import (
     ANSWER_S,
     BATTERY_FACTOR,
     CHEAP_S,
+    MAX_JUMP,
     MAX_MISSING_ROUNDS,
     REFRESH_S,
     RETRY_S,
@@ -170,6 +171,14 @@ def test_a_report_that_can_never_be_completed_is_followed_by_a_whole_one() -> No
     assert m.abandon(1, 10.0) == [StartOver(), SendReport(2)]
     assert m.on_tick(10.0) == [Collect(("memory", "software"))]
     assert m.on_collected({"memory": A, "software": B}, 10.0), "the same sections count as changed"
+
+
+def test_a_relay_that_claims_reports_that_nobody_can_have_made_does_not_use_the_numbers_up() -> None:
+    m = machine()
+    assert m.believable(7) == 7
+    assert m.believable(2**53 - 1) == MAX_JUMP
+    m.link_up(m.believable(2**53 - 1), 0.0)
+    assert m.newest == MAX_JUMP
 
 
 EVENTS = st.lists(
