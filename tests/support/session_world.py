@@ -102,9 +102,9 @@ class Technician:
 
 
 class SessionWorld:
-    """policy: changes to the policy's fields.  tamper: see tests.support.splice."""
+    """tags: of the device; without any it is provisional.  policy: changes to its fields.  tamper: see splice.py."""
 
-    def __init__(self, *, tamper: Tamper | None = None, tags: tuple[str, ...] = (), **policy: Any) -> None:
+    def __init__(self, *, tamper: Tamper | None = None, tags: tuple[str, ...] = ("lab",), **policy: Any) -> None:
         self.clock = SystemClock()
         self.root, self.policy_key, self.ca, self.device_key = (new_key() for _ in range(4))
         self.relay = HttpRelay()
