@@ -135,9 +135,23 @@ def make_folder(path: Path) -> None:
     """Make the folder, 0700, if it is missing. Raises ConfigInvalid where others may write into it."""
     with file_errors(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.name == "posix" and path.stat().st_mode & 0o022:
-            # Whoever can swap these files chooses whom this console trusts.
-            raise ConfigInvalid(f"others may write into {path}", code="insecure_folder", hint=f"chmod go-w {path}")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Raises ConfigInvalid (insecure_folder) where another account could swap its files: whoever can chooses whom this
+    console trusts. A folder that is not there yet is nobody's."""
+    if os.name != "posix":
+        return
+    with file_errors(path):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return
+    if found.st_uid not in (0, os.geteuid()):
+        raise ConfigInvalid(f"{path} belongs to another account", code="insecure_folder", hint="Use one of your own.")
+    if found.st_mode & 0o022:
+        raise ConfigInvalid(f"others may write into {path}", code="insecure_folder", hint=f"chmod go-w {path}")
 
 
 def sync_folder(path: Path) -> None:

@@ -45,7 +45,7 @@ def _take_home(words: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _dispatch(home_option: str | None, words: list[str]) -> int:
-    from console.home import Home, home_folder
+    from console.home import Home, check_folder, home_folder
 
     command = words[0] if words else ""
     if command == "known-host":
@@ -53,6 +53,7 @@ def _dispatch(home_option: str | None, words: list[str]) -> int:
 
         return known_host.main(words[1:])
     home = Home(home_folder(os.environ, home_option))
+    check_folder(home.path)
     if command == "proxy":
         from console import proxy
 

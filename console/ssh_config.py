@@ -6,6 +6,7 @@ never handed anything of the technician's.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 
@@ -38,10 +39,12 @@ def render(include: Include) -> str:
     # Without a label: one label before the suffix alone, so that the includes of other organisations are not hidden.
     host = f"*.{include.label}.auxilio" if include.label else "*.auxilio !*.*.auxilio"
     command = " ".join(_word(word) for word in include.command)
+    # A shell reads this line; ssh refuses names with a quote in them since 9.6, and we do not rely on that alone.
+    mark = '"' if os.name == "nt" else "'"
     return f"""{MARK}
 Host {host}
     User {include.account}
-    ProxyCommand {command} proxy %n --account %r
+    ProxyCommand {command} proxy {mark}%n{mark} --account {mark}%r{mark}
     KnownHostsCommand {command} known-host %H %t %K
     UserKnownHostsFile none
     GlobalKnownHostsFile none

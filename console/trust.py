@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from console.home import MAX_FILE_BYTES, Home
-from protocol.authority import Authority, Outcome, restore
+from protocol.authority import MAX_FORKS, Authority, Outcome, restore
 from protocol.charter import HeldCharter
 from protocol.codec import decode, encode
 from protocol.device_record import HeldRecord, open_record
 from protocol.errors import AuxilioError, BadMessage, ConfigInvalid, Untrusted
-from protocol.ids import DeviceId, OrganisationId
+from protocol.ids import DeviceId, OrganisationId, Sha256
 from protocol.link import PolicyNumber
 from protocol.policy import WARN_BEFORE_EXPIRY_S, HeldPolicy
 from protocol.statement import Signed
 
 CHARTERS_FILE = "trust/charters.json"
 POLICY_FILE = "trust/policy.json"
+FORKS_FILE = "trust/forks.json"
 
 DAY_S = 86_400
 
@@ -109,6 +112,7 @@ class Trust:
     def _save(self) -> None:
         # Charters first: a policy whose charter is missing could not be read back.
         self._home.write(CHARTERS_FILE, encode(self._charters))
+        self._home.write(FORKS_FILE, encode(self.authority.forks))
         if self.authority.policy is not None:
             self._home.write(POLICY_FILE, encode(self.authority.policy.signed))
 
@@ -120,6 +124,9 @@ def load_trust(home: Home, organisation: OrganisationId) -> Trust:
         charters = decode(raw_charters, tuple[Signed, ...], limit=MAX_FILE_BYTES) if raw_charters else ()
         policy = decode(raw_policy, Signed, limit=MAX_FILE_BYTES) if raw_policy else None
         authority = restore(organisation, charters, policy if charters else None)
+        raw_forks = home.read(FORKS_FILE)
+        forks = decode(raw_forks, tuple[Sha256, ...], limit=MAX_FILE_BYTES) if raw_forks else ()
+        authority = msgspec.structs.replace(authority, forks=forks[-MAX_FORKS:])
     except (BadMessage, Untrusted) as exc:
         raise ConfigInvalid(
             f"{home.file('trust')} is damaged, or another organisation's: {exc.message}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from protocol.codec import Record, Strict
+from protocol.codec import Count, Record, Strict
 from protocol.error_body import ErrorBody as ErrorBody
 from protocol.ids import DeviceId, OrganisationId, SessionId, Sha256
 from protocol.link import PolicyNumber
@@ -72,7 +72,7 @@ class LoginAnswer(Record, frozen=True, kw_only=True):
     """
 
     token: str
-    expires_at: int
+    expires_at: Count
     scope: Literal["full", "mailbox"]
     certificate: str | None = None
 
@@ -82,8 +82,8 @@ class SectionHead(Record, frozen=True, kw_only=True):
 
     name: str
     sha256: Sha256
-    size: int
-    collected_at: int
+    size: Count
+    collected_at: Count
 
 
 class Presence(Record, frozen=True, kw_only=True):
@@ -93,14 +93,14 @@ class Presence(Record, frozen=True, kw_only=True):
     """
 
     online: bool
-    since_at: int
-    last_seen_at: int
+    since_at: Count
+    last_seen_at: Count
     address: str = ""
     agent: str = ""
-    charter: int = 0
+    charter: Count = 0
     policy: PolicyNumber = PolicyNumber(epoch=0, number=0)
     offline_reason: str = ""
-    offline_since_at: int = 0
+    offline_since_at: Count = 0
     forks: tuple[Sha256, ...] = ()
 
 
@@ -115,7 +115,7 @@ class Device(Record, frozen=True, kw_only=True):
     id: DeviceId
     device_key: str
     enrolment: Signed
-    enrolled_at: int
+    enrolled_at: Count
     suggested_tags: tuple[str, ...]
     record: Signed | None
     report: Signed | None
@@ -123,7 +123,7 @@ class Device(Record, frozen=True, kw_only=True):
     presence: Presence
     hostname: str = ""
     os: str = ""
-    ram: int = 0
+    ram: Count = 0
 
 
 class DevicePage(Record, frozen=True, kw_only=True):
@@ -131,7 +131,7 @@ class DevicePage(Record, frozen=True, kw_only=True):
 
     devices: tuple[Device, ...]
     next: str | None
-    total: int
+    total: Count
 
 
 class SessionNonce(Record, frozen=True, kw_only=True):
@@ -167,8 +167,8 @@ class Session(Record, frozen=True, kw_only=True):
     purpose: str
     case: str | None
     state: SessionState
-    started_at: int
-    ended_at: int | None = None
+    started_at: Count
+    ended_at: Count | None = None
     reason: str = ""
     message: str = ""
 
@@ -190,7 +190,7 @@ class Event(Record, frozen=True, kw_only=True):
     """
 
     kind: str
-    at: int
+    at: Count
     organisation: OrganisationId
     device: DeviceId | None = None
     session: SessionId | None = None

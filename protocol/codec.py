@@ -5,7 +5,7 @@ JSON for everything that crosses a wire or is signed. The length is checked befo
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -20,6 +20,11 @@ MAX_DOCUMENT_BYTES = 1024 * 1024
 """A charter, policy or device record: one must fit in the memory of the smallest device with room to spare."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""A number, size or instant (Unix seconds) that a stranger names: as large as every JSON reader keeps exact. Larger
+ones would make arithmetic fail far from here."""
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

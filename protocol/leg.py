@@ -7,7 +7,7 @@ Spliced. Since the relay is not trusted, nothing here authorises anything: the w
 
 from __future__ import annotations
 
-from protocol.codec import Record, decode
+from protocol.codec import Count, Record, decode
 
 MAX_LEG_MESSAGE_BYTES = 256 * 1024
 """A binary message on a leg: a stream frame of at most 128 KiB of data and its header, with room for tomorrow."""
@@ -18,7 +18,7 @@ MAX_LEG_TEXT_BYTES = 4 * 1024
 class Waiting(Record, frozen=True, kw_only=True, tag="waiting"):
     """The device asks the customer. until_at: Unix seconds; after it, no answer is a no."""
 
-    until_at: int
+    until_at: Count
 
 
 class Refused(Record, frozen=True, kw_only=True, tag="refused"):

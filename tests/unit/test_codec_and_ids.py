@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import ids
+from protocol.api import Presence
 from protocol.codec import MAX_MESSAGE_BYTES, Record, Strict, decode, encode
 from protocol.errors import BadMessage
 
@@ -101,3 +102,9 @@ def test_other_ids_are_exact() -> None:
             ids.parse_session_id(bad)
     with pytest.raises(BadMessage):
         ids.parse_sha256("A" * 64)
+
+
+@pytest.mark.parametrize("at", ["-1", "1" + "0" * 400, "9007199254740992", "1e400"])
+def test_a_number_that_arithmetic_would_fail_at_is_refused_at_the_door(at: str) -> None:
+    with pytest.raises(BadMessage):
+        decode(b'{"online":true,"since_at":1,"last_seen_at":%s}' % at.encode(), Presence)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.home import MAX_FILE_BYTES, Home, home_folder, read_file, write_file
+from console.home import MAX_FILE_BYTES, Home, check_folder, home_folder, read_file, write_file
 from console.passphrase import Passphrases
 from console.settings import FILE, Settings, load_settings
 from protocol.errors import ConfigInvalid, Unavailable
@@ -92,3 +92,20 @@ def test_an_empty_passphrase_file_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"\n")
     with pytest.raises(ConfigInvalid):
         Passphrases({}, file=file, may_ask=False).given()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+def test_a_home_that_others_could_prepare_is_not_read(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    check_folder(home)  # not there yet: nobody's
+    home.mkdir(mode=0o700)
+    check_folder(home)
+    home.chmod(0o777)
+    with pytest.raises(ConfigInvalid) as caught:
+        check_folder(home)
+    assert caught.value.reason == "insecure_folder" and "chmod" in caught.value.hint
+    home.chmod(0o700)
+    if os.geteuid() == 0:
+        os.chown(home, 65534, 65534)
+        with pytest.raises(ConfigInvalid):
+            check_folder(home)

@@ -106,7 +106,7 @@ def test_the_include_lends_a_device_nothing_and_asks_nothing() -> None:
         "UserKnownHostsFile none",
         "IdentitiesOnly yes",
         "CertificateFile none",
-        "ProxyCommand /usr/bin/auxilio proxy %n --account %r",
+        "ProxyCommand /usr/bin/auxilio proxy '%n' --account '%r'",
         "KnownHostsCommand /usr/bin/auxilio known-host %H %t %K",
     } <= lines
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -13,11 +14,11 @@ from console.known_devices import KnownDevices
 from console.trust import Trust, load_trust
 from protocol.api import Device, Presence
 from protocol.errors import AuxilioError, ConfigInvalid, PeerFault, Refused, Untrusted
-from protocol.ids import device_id
+from protocol.ids import device_id, sha256
 from protocol.keys import public_line
-from protocol.policy import Relay
-from protocol.signing import public_blob
-from protocol.statement import Signed
+from protocol.policy import Relay, policy_payload
+from protocol.signing import KeySigner, public_blob
+from protocol.statement import POLICY, Signed, seal_statement
 from tests.support.organisation import Organisation
 
 RELAY = Relay(url="https://relay.example:443")
@@ -200,3 +201,14 @@ def test_a_provisional_device_needs_to_be_named_as_such(home: Home, organisation
         require_usable(judged, provisional_allowed=False)
     assert caught.value.reason == "provisional"
     require_usable(judged, provisional_allowed=True)
+
+
+def test_a_fork_is_remembered_by_the_next_command(home: Home, organisation: Organisation) -> None:
+    trust = _trust(home, organisation)
+    held = trust.policy.policy
+    other = seal_statement(
+        KeySigner(organisation.policy_key), POLICY, policy_payload(msgspec.structs.replace(held, max_session_s=77))
+    )
+    trust.accept((), other)
+    [fork] = load_trust(home, organisation.id).authority.forks
+    assert fork == sha256(other.payload)
