@@ -10,7 +10,7 @@ import pytest
 from agent.platform import posix_process, this_host
 from agent.session.host import Account, Launch
 from agent.session.ipc import Terminal
-from protocol.errors import Refused
+from protocol.errors import Refused, Unavailable
 
 ACCOUNT = Account(name="ana", uid=1000, gid=1000, groups=(1000, 27), home="/home/ana", shell="/bin/bash")
 
@@ -51,3 +51,28 @@ def test_root_has_the_administrator_s_path() -> None:
     found = posix_process.environment_of(launch(account=root))
     assert found["PATH"] == posix_process.ADMIN_PATH
     assert "TERM" not in found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs ld.so's way of saying what it does")
+async def test_what_a_client_sets_reaches_its_own_program_and_not_the_launcher_which_may_be_root() -> None:
+    """ld.so complains of a library that is not there, once for each program that it loads."""
+    own = Account(name="me", uid=os.getuid(), gid=os.getgid(), groups=(os.getgid(),), home="/", shell="/bin/sh")
+    preload = {"LD_PRELOAD": "/no/such/library.so", "PYTHONPATH": "/no/such"}
+    process = posix_process.start(launch(account=own, command="exec true", environment=preload))
+    theirs_in, out, errors = process.take_descriptors()
+    os.close(theirs_in)
+    await process.wait()
+    said = os.read(errors, 65536).decode()
+    os.close(out)
+    os.close(errors)
+    await process.end(everything=True)
+    # The account's shell, and the program that it executes; a third one would be the launcher.
+    assert said.count("library.so") == 2, said
+
+
+async def test_a_text_that_the_system_cannot_pass_on_starts_nothing_and_leaks_nothing() -> None:
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    for changes in ({"command": "x\0y"}, {"environment": {"A\0": "b"}}):
+        with pytest.raises(Unavailable):
+            posix_process.start(launch(**changes))
+    assert not before or len(os.listdir("/proc/self/fd")) == before
