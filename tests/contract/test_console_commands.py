@@ -334,8 +334,9 @@ def test_stock_ssh_understands_the_include_and_two_organisations_live_side_by_si
     two = Include(command=["/usr/bin/auxilio", "--home", "/h2"], key="/k2", account="user", label="clinic")
     both.write_text(render(one) + render(two))
     first, second = _ssh_options(both, f"{DEVICE}.auxilio"), _ssh_options(both, f"{DEVICE}.clinic.auxilio")
-    assert first["proxycommand"] == '"/opt/a b/auxilio" --home /h1 proxy %n --account %r'
-    assert second["proxycommand"] == "/usr/bin/auxilio --home /h2 proxy %n --account %r"
+    names = "'%n' --account '%r'"
+    assert first["proxycommand"] == f'"/opt/a b/auxilio" --home /h1 proxy {names}'
+    assert second["proxycommand"] == f"/usr/bin/auxilio --home /h2 proxy {names}"
     assert (first["user"], second["user"]) == ("admin", "user")
     assert (first["identityfile"], second["identityfile"]) == ("/k1", "/k2")
     for options in (first, second):

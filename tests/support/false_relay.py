@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, web
 from protocol.api import EnrolAnswer
 from protocol.codec import Record, encode
 from protocol.enrolment import verify_enrolment
-from protocol.ids import Sha256, sha256
+from protocol.ids import DeviceId, Sha256, sha256
 from protocol.link import Challenge, Hello, Ping, PolicyNumber, Pong, Welcome, decode_to_relay
 from protocol.policy import Relay
 from protocol.statement import Signed
@@ -35,6 +35,7 @@ class FalseRelay(HttpRelay):
         super().__init__()
         self._policy = policy
         self.blobs: dict[str, bytes] = {}
+        self.sealing_keys: dict[DeviceId, str] = {}
         self.failures = 0
         self.blob_requests = 0
         self._links: asyncio.Queue[FalseLink] = asyncio.Queue()
@@ -73,6 +74,7 @@ class FalseRelay(HttpRelay):
         signed = _signed(await request.read())
         rules = self.organisation.authority().enrolment_rules()
         enrolment = verify_enrolment(signed, rules=rules, organisation=self.organisation.id, now=time.time())
+        self.sealing_keys[enrolment.device] = enrolment.statement.sealing_key
         answer = EnrolAnswer(
             device=enrolment.device,
             charters=tuple(self.organisation.charters),
