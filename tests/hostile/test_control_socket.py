@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from agent import control
 from agent.control import MAX_PEERS_OF_ONE, ControlRequest, ControlServer, Peer, ask, check_peer
+from agent.platform import is_inside
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 
@@ -87,6 +89,8 @@ async def test_a_process_of_a_session_may_not(desk: Desk, background: bool) -> N
 
 
 async def test_a_socket_whose_connector_has_left_answers_for_nobody(desk: Desk) -> None:
+    """Looked at in time, it is of the session; else it is gone, and may have been."""
+    desk.leaders = frozenset[int]().copy
     assert (await desk.script(CONNECT_AND_HAND_ON))["code"] == "inside_session"
 
 
@@ -110,3 +114,21 @@ async def test_who_connects_and_asks_nothing_is_sent_away(desk: Desk, monkeypatc
     async with asyncio.timeout(60):
         assert await reader.read() == b""
     writer.close()
+
+
+def test_of_a_connector_that_is_gone_before_it_is_looked_at_nobody_can_tell(tmp_path: Path) -> None:
+    path = str(tmp_path / "listening")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        connect = "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); os._exit(0)"
+        subprocess.run([sys.executable, "-c", connect, path], check=True)
+        peer, _ = listening.accept()
+        with peer:
+            assert is_inside(peer, frozenset)
+        with socket.socket(socket.AF_UNIX) as ours:
+            ours.connect(path)
+            peer, _ = listening.accept()
+            with peer:
+                assert not is_inside(peer, frozenset)
+                assert is_inside(peer, lambda: frozenset({os.getpid()}))
