@@ -11,7 +11,7 @@ from protocol.errors import AuxilioError
 from tests.support.relay_world import FakeDevice, World, relay_world, sections, until
 from tests.support.small_disk import is_possible, small_disk
 
-pytestmark = pytest.mark.skipif(not is_possible(), reason="needs a mount namespace (root, or user namespaces)")
+pytestmark = pytest.mark.skipif(not is_possible(), reason="mounting is not allowed here, even in a namespace")
 
 SIZE_KIB = 32 * 1024
 PACKAGES = 4_000

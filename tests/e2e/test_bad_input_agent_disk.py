@@ -31,7 +31,7 @@ NOBODY = 65534
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
-    pytest.mark.skipif(not is_possible(), reason="needs a mount namespace (root, or user namespaces)"),
+    pytest.mark.skipif(not is_possible(), reason="mounting is not allowed here, even in a namespace"),
 ]
 
 
