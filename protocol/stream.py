@@ -209,7 +209,8 @@ class Stream:
 
     def acknowledge(self) -> None:
         """Let the next frame be an ACK, if there is anything to acknowledge."""
-        self._ack_wanted = self._consumed > self._ack_sent
+        if self._consumed > self._ack_sent:  # else one that a new leg needs anew may be wanted still
+            self._ack_wanted = True
 
     def _on_data(self, offset: int, payload: memoryview) -> memoryview:
         end = offset + len(payload)

@@ -239,3 +239,20 @@ def test_after_a_resume_the_far_end_is_told_what_was_consumed() -> None:
     stream.consumed(len(stream.receive(encode_frame(DATA, 0, b"abc"))))
     assert stream.resend_from(0) == []
     assert frames_of(stream) == [encode_frame(ACK, 3)]
+
+
+def test_an_acknowledgement_that_was_lost_with_its_leg_is_sent_anew_whatever_is_asked_meanwhile() -> None:
+    left, right = Stream(window=64), Stream(window=64)
+    left.write(b"x")
+    frame = left.next_frame()
+    assert frame is not None
+    right.receive(frame)
+    right.consumed(1)
+    right.acknowledge()
+    assert right.next_frame() is not None  # it is lost, and the leg with it
+    right.resend_from(0)
+    right.acknowledge()
+    again = right.next_frame()
+    assert again is not None
+    left.receive(again)
+    assert left.unacknowledged == 0
