@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import pwd
@@ -66,8 +67,10 @@ def _hold(peer: socket.socket, pid: int) -> int:
     """A pidfd of the process that connected. Raises OSError where it is gone. Source: unix(7), SO_PEERPIDFD."""
     try:
         return struct.unpack("i", peer.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD, struct.calcsize("i")))[0]  # type: ignore[no-any-return]  # an int
-    except OSError:
-        return os.pidfd_open(pid)  # before Linux 6.5, or it is gone
+    except OSError as exc:
+        if exc.errno != errno.ENOPROTOOPT:
+            raise  # it is gone, and its number may be somebody else's by now
+        return os.pidfd_open(pid)  # before Linux 6.5
 
 
 def ancestors(pid: int) -> set[int]:

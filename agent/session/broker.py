@@ -59,6 +59,9 @@ MAX_OPENED = 5_000
 MAX_LOGGED_CHARS = 512 * 1024
 """Of one session's commands, for the same reason."""
 
+MAX_LOGGED_OF_ONE = 2_000
+"""Of a longer command the log has the beginning."""
+
 MAX_TURNED_DOWN = 32
 """Entries in the log for what the child refused by itself; a client may ask without end."""
 
@@ -272,7 +275,7 @@ class SessionBroker:
         if message.channel in self._tasks or len(self._tasks) >= MAX_CHANNELS:
             raise BadMessage("more channels than there may be")
         self._opened += 1
-        self._logged += len(message.command or "")
+        self._logged += min(len(message.command or ""), MAX_LOGGED_OF_ONE)
         if self._opened > MAX_OPENED or self._logged > MAX_LOGGED_CHARS:
             raise Ended("the session has filled its share of the device's log", ending="failed")
         entry = {
