@@ -83,11 +83,11 @@ class Status:
 class Extension:
     """Names of EXTENDED requests. All but the last two are OpenSSH's, with its fields.
 
-    HASH: handle (string), offset (u64), length (u64), a multiple of nothing: the last chunk may be short. Reply: the
-    SHA-256 (32 bytes each, one after the other) of each HASH_CHUNK_BYTES of that range, at most MAX_HASH_CHUNKS. A range
-    past the file's end ends with it.
-    EXTENTS: handle (string), offset (u64). Reply: count (u32), then offset (u64) and length (u64) of each run of the file
-    that is no hole, at or after `offset`, ascending, at most MAX_EXTENTS; fewer than that means that these are all.
+    HASH: handle (string), offset (u64), length (u64). Reply: the SHA-256 (32 bytes each, one after the other) of each
+    HASH_CHUNK_BYTES of that range, at most MAX_HASH_CHUNKS. A range past the file's end ends with it, so the last chunk
+    may be short.
+    EXTENTS: handle (string), offset (u64). Reply: count (u32), then offset (u64) and length (u64) of each run of the
+    file that is no hole, at or after `offset`, ascending, at most MAX_EXTENTS; fewer means that these are all.
     """
 
     POSIX_RENAME: Final = b"posix-rename@openssh.com"
