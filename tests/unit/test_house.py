@@ -24,6 +24,7 @@ TASK_DRIVERS = {
     "agent/platform/posix_process.py",
     "agent/platform/posix_sessions.py",
     "agent/session/broker.py",
+    "agent/session/channels.py",
     "agent/session/child.py",
     "agent/session/child_channel.py",
     "agent/session/child_pump.py",
