@@ -28,6 +28,8 @@ WARN_BEFORE_EXPIRY_S = 30 * DAY_S
 DEFAULT_MAX_CERTIFICATE_S = 30 * DAY_S
 MAX_RELAYS = 16
 MAX_CONSENT_RULES = 64
+MAX_FILES_RULES = 64
+MAX_ROOT_CHARS = 1024
 MAX_CONSENT_WAIT_S = 600
 
 
@@ -52,6 +54,21 @@ class ConsentRule(Record, frozen=True, kw_only=True):
     wait_s: int = 60
 
 
+class FilesRule(Record, frozen=True, kw_only=True):
+    """Which files `files` reaches on the devices that `where` (a selector over signed tags) matches.
+
+    root: a folder that nothing leads out of: absolute, or ~ for the account's home, or ~/ and what is below it. With
+    "/" the account's own rights are the bound.  write: else files are only read.
+    """
+
+    where: str
+    root: str = "/"
+    write: bool = True
+
+
+DEFAULT_FILES = FilesRule(where="all")
+"""What holds where no rule matches: who has the right `files` acts as the account that the certificate names."""
+
 DEFAULT_CONSENT = ConsentRule(where="all")
 """What holds where no rule matches, and on a provisional device, which has no signed tags."""
 
@@ -75,6 +92,7 @@ class Policy(Record, frozen=True, kw_only=True):
     relays: tuple[Relay, ...]
     revocations: Revocations = Revocations()
     consent: tuple[ConsentRule, ...] = ()
+    files: tuple[FilesRule, ...] = ()
     forward: tuple[str, ...] = ()
     max_certificate_s: int = DEFAULT_MAX_CERTIFICATE_S
     max_session_s: int = 12 * 3600
@@ -101,6 +119,10 @@ class HeldPolicy(msgspec.Struct, frozen=True):
         """The first rule whose selector `matches` says yes to, or DEFAULT_CONSENT."""
         return next((rule for rule in self.policy.consent if matches(parse(rule.where))), DEFAULT_CONSENT)
 
+    def files_for(self, matches: Callable[[Selector], bool]) -> FilesRule:
+        """The first rule whose selector `matches` says yes to, or DEFAULT_FILES."""
+        return next((rule for rule in self.policy.files if matches(parse(rule.where))), DEFAULT_FILES)
+
 
 class PolicyBundle(Strict, frozen=True, kw_only=True):
     """A policy that is carried by hand where no relay is (`auxilio-agent policy import`). charters: all, ascending."""
@@ -122,11 +144,24 @@ def _check_shape(policy: Policy) -> None:
         raise BadMessage(f"a policy lists at most {MAX_RELAYS} relays and {MAX_CONSENT_RULES} consent rules")
     if policy.max_certificate_s <= 0 or policy.max_session_s <= 0 or policy.stale_after_s <= 0:
         raise BadMessage("a policy's durations are positive")
+    _check_files(policy.files)
     for rule in policy.consent:
         if not tags_only(parse(rule.where)):
             raise BadMessage("a consent rule selects by signed tags and ids alone")
         if not 1 <= rule.wait_s <= MAX_CONSENT_WAIT_S:
             raise BadMessage(f"consent waits between 1 and {MAX_CONSENT_WAIT_S} s")
+
+
+def _check_files(rules: tuple[FilesRule, ...]) -> None:
+    if len(rules) > MAX_FILES_RULES:
+        raise BadMessage(f"a policy lists at most {MAX_FILES_RULES} rules for files")
+    for rule in rules:
+        if not tags_only(parse(rule.where)):
+            raise BadMessage("a rule for files selects by signed tags and ids alone")
+        if not (rule.root.startswith("/") or rule.root == "~" or rule.root.startswith("~/")):
+            raise BadMessage("the root of a rule for files is an absolute folder, or one in ~")
+        if len(rule.root) > MAX_ROOT_CHARS or "\0" in rule.root or ".." in rule.root.split("/"):
+            raise BadMessage("the root of a rule for files is too long, or leads upwards")
 
 
 def open_policy(signed: Signed, charter: HeldCharter) -> HeldPolicy:

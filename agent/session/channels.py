@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from agent.admission import DeviceView, Ended, Kind, Running, may_open
+from agent.session.file_notes import FileNotes
 from agent.session.host import Account, Exit, Host, Launch, Process
 from agent.session.ipc import Denied, Exited, Open, Opened, Signal
 from agent.session.journal import Journal
@@ -36,6 +37,9 @@ MAX_LOGGED_OF_ONE = 2_000
 """Of a longer command the log has the beginning."""
 
 EXIT_NOTED_WITHIN_S = 0.5
+
+
+KINDS: dict[str, Kind] = {"shell": "shell", "exec": "exec", "sftp": "sftp"}
 
 
 class Task(msgspec.Struct):
@@ -72,6 +76,7 @@ class Channels:
         self._tasks: dict[int, Task] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._left: list[Process] = []
+        self._file_notes = FileNotes(self._session, journal)
         self._opened = 0
         self._logged = 0
 
@@ -107,6 +112,7 @@ class Channels:
             launch = Launch(
                 account=account,
                 command=message.command,
+                files=self._view().files() if message.kind == "sftp" else None,
                 terminal=message.terminal,
                 environment=message.environment,
                 session=self._session,
@@ -123,6 +129,8 @@ class Channels:
         waiter = asyncio.get_running_loop().create_task(self._await_exit(message.channel, process))
         # Before the child is told: one that does not read ends the session, and this process with it.
         self._tasks[message.channel] = Task(process, waiter)
+        if (notes := process.take_notes()) is not None:
+            self._file_notes.follow(notes)
         descriptors = process.take_descriptors()
         try:
             self._send(Opened(channel=message.channel), descriptors)
@@ -135,7 +143,7 @@ class Channels:
         if len(self._ending) >= MAX_ENDING:
             raise Refused("too many processes of closed channels are still ending", code="too_many_processes")
         view, now = self._view(), self._now()
-        kinds: list[Kind] = ["shell" if message.kind == "shell" else "exec"]
+        kinds = [KINDS[message.kind]]
         if message.terminal is not None:
             kinds.append("pty")
         for kind in kinds:
@@ -187,3 +195,4 @@ class Channels:
         await asyncio.gather(*endings, *self._ending, return_exceptions=True)
         if everything:
             await asyncio.gather(*(process.end(everything=True) for process in self._left), return_exceptions=True)
+        self._file_notes.close()

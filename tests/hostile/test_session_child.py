@@ -60,6 +60,9 @@ class FakeProcess:
     def take_descriptors(self) -> tuple[int, ...]:
         return (os.open("/dev/null", os.O_RDWR),)
 
+    def take_notes(self) -> int | None:
+        return None
+
     async def wait(self) -> Exit:
         return await self._exit
 
