@@ -12,7 +12,7 @@ import asyncssh
 import pytest
 
 from tests.support.effort import LONG
-from tests.support.session_world import SessionWorld, Technician, until
+from tests.support.session_world import SessionWorld, Technician, free_port, until
 
 MIB = 1024 * 1024
 BULK_BYTES = (256 if LONG else 16) * MIB
@@ -45,12 +45,6 @@ async def listening(answer: bytes = b"", *, host: str = "127.0.0.1") -> AsyncIte
         yield int(server.sockets[0].getsockname()[1])
     finally:
         server.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def refusal(client: asyncssh.SSHClientConnection, host: str, port: int) -> str:
