@@ -17,10 +17,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from console.fleet import resolve
 from console.home import Home
 from console.passphrase import Passphrases
 from console.pump import Output, chunks
+from console.resolving import resolve
 from console.sessions import Wish, reach
 from console.signed_in import Desk, signed_in
 from console.waiting import waiting_line

@@ -11,11 +11,14 @@ from console.authority.change import Change, change_policy
 from console.authority.policies import revoke
 from console.cli import in_loop
 from console.commands.options import assume_yes, confirm, passphrase_file, passphrases, say, usage_errors
+from console.device_name import is_host_name, without_suffix
 from console.device_records import check_enrolment, next_record, seal_record
-from console.fleet import JudgedDevice, fetch_device, resolve
+from console.fleet import JudgedDevice, fetch_device
 from console.home import Home
 from console.listing import Listing
+from console.remembered_names import RememberedNames
 from console.render import print_pairs, when
+from console.resolving import resolve
 from console.settings import known_organisation, load_settings
 from console.signed_in import Desk, signed_in
 from protocol.errors import Refused, UsageInvalid
@@ -23,11 +26,14 @@ from protocol.ids import DeviceId, parse_device_id
 from protocol.revocation import Revocations
 from protocol.selector import parse, parse_tag, to_text
 from protocol.system_clock import SystemClock
+from protocol.text import escape
 
 
 @click.group()
 def device() -> None:
     """Vouch for devices: approve, tag, remove. Needs the right `approve`; removing needs the policy key.
+
+    `forget` is for every technician, and about this console alone.
 
     \b
     Example:
@@ -197,3 +203,23 @@ async def remove(home: Home, device: str, yes: bool, passphrase_file: Path | Non
         return revoke(old, since=int(SystemClock().now()), devices=(removed,))
 
     await change_policy(home, passphrases(passphrase_file), say, Change(revocations=revocations), send=True)
+
+
+@device.command()
+@click.argument("remembered", metavar="NAME")
+@click.pass_obj
+def forget(home: Home, remembered: str) -> None:
+    """Forget which device a NAME meant here, once you know why it moved to another; it is looked up anew.
+
+    \b
+    Example:
+      auxilio device forget dana-laptop
+    """
+    wanted = without_suffix(remembered)
+    if not is_host_name(wanted) or not RememberedNames(home).forget(wanted):
+        raise Refused(
+            f"no name is remembered as {escape(remembered, limit=60)}",
+            code="no_such_name",
+            hint="Only a host name, or the beginning of an id, that was used here is remembered.",
+        )
+    say(f"{wanted} is forgotten")

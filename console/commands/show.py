@@ -10,13 +10,15 @@ import msgspec
 
 from console.cli import in_loop
 from console.commands.options import as_json, passphrases, say
-from console.fleet import JudgedDevice, fetch_device, fetch_section, resolve
+from console.fleet import JudgedDevice, fetch_device, fetch_section
 from console.home import Home
+from console.known_devices import KnownDevices
 from console.render import ago, print_heading, print_json, print_pairs, when
+from console.resolving import resolve
 from console.section_views import print_section
-from console.signed_in import signed_in
-from protocol.errors import AuxilioError, Refused
-from protocol.report import SECTIONS, Section
+from console.signed_in import Desk, signed_in
+from protocol.errors import AuxilioError, Refused, Untrusted
+from protocol.report import SECTIONS, Section, System
 from protocol.text import escape
 
 LONG_SECTIONS = frozenset({"software"})
@@ -48,6 +50,7 @@ async def show(home: Home, device: str, section: str | None, as_json: bool) -> N
                 sections[name] = await fetch_section(desk, name, judged.report.sections[name])
             except AuxilioError as exc:
                 faults[name] = exc.message
+        _note_hostname(desk, judged, sections)
         if as_json:
             print_json(_record(judged, sections, faults))
         else:
@@ -72,6 +75,19 @@ def _wanted(judged: JudgedDevice, section: str | None, *, everything: bool) -> l
         return [section]
     ordered = [name for name in SECTIONS if name in held]
     return ordered if everything else [name for name in ordered if name not in LONG_SECTIONS]
+
+
+def _note_hostname(desk: Desk, judged: JudgedDevice, sections: dict[str, Section]) -> None:
+    """For completion, which asks nobody."""
+    system = sections.get("system")
+    if isinstance(system, System) and judged.report is not None:
+        known = KnownDevices(desk.home)
+        sha256 = judged.report.sections["system"].sha256
+        try:
+            known.note_hostname(judged.id, judged.report.number, sha256, system.hostname)
+        except Untrusted as exc:
+            desk.say(exc.message)
+        known.save()
 
 
 def _print_head(judged: JudgedDevice, now: float) -> None:
