@@ -44,7 +44,7 @@ class AgentProcess:
     def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "agent.main", *arguments, "--state", str(self.state)],
+            [*self.host, sys.executable, "-m", "agent.main", *arguments, "--state", str(self.state)],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
