@@ -57,6 +57,11 @@ class JudgedDevice(msgspec.Struct, frozen=True):
     def tags(self) -> tuple[str, ...]:
         return self.record.record.tags if self.record is not None else ()
 
+    @property
+    def continues(self) -> DeviceId | None:
+        """The id that its record says it had before it was reinstalled."""
+        return self.record.record.continues if self.record is not None else None
+
 
 def judge(told: Device, trust: Trust, known: KnownDevices) -> JudgedDevice:
     """Raises PeerFault (wrong_key) where the key is not the id's: then nothing about it can be believed."""

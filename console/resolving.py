@@ -2,15 +2,18 @@
 
     a whole id                       itself; nobody is asked
     a prefix or a host name          the one approved device whose id begins so, or whose signed report says so
-    ... that was used here before    the same device as then, or an error
+    ... that was used here before    the same device as then, or what signed records say continues it, or an error
 
 A relay that hides a device makes a name unknown, or leaves it what it was; it never makes it another device.
 """
 
 from __future__ import annotations
 
+import msgspec
+
 from console.device_name import DeviceName, parse_device_name
 from console.fleet import JudgedDevice, fetch_section, judge
+from console.history import fetch_history
 from console.known_devices import KnownDevices
 from console.remembered_names import RememberedNames
 from console.signed_in import Desk
@@ -24,8 +27,15 @@ MAX_CLAIMANTS = 10
 
 MAX_SHOWN = 5
 
-Claims = dict[DeviceId, str]
-"""Devices that a name may mean, each with how, in words."""
+
+class Claim(msgspec.Struct, frozen=True):
+    """A device that a name may mean. how: in words.  judged: None where only this console's memory names it."""
+
+    how: str
+    judged: JudgedDevice | None = None
+
+
+Claims = dict[DeviceId, Claim]
 
 
 async def resolve(desk: Desk, text: str) -> DeviceId:
@@ -44,9 +54,37 @@ async def resolve(desk: Desk, text: str) -> DeviceId:
         if remembered is None:
             raise
         return remembered  # whatever the relay withholds; what matters is judged again where the device is reached
+    claims = await _latest(desk, claims)
+    if remembered is not None and len(claims) == 1:
+        remembered = await _followed(desk, name, remembered, next(iter(claims.items())))
     device = decide(name, remembered, claims)
-    if device != remembered:
+    if device != names.device(name.text):
         names.remember(name.text, device)
+    return device
+
+
+async def _latest(desk: Desk, claims: Claims) -> Claims:
+    """Without those that another of them continues: a machine that was reinstalled keeps its name."""
+    old: set[DeviceId] = set()
+    for claim in claims.values():
+        if (
+            claim.judged is not None
+            and claim.judged.record is not None
+            and claim.judged.record.record.continues in claims
+        ):
+            old |= {before.id for before in (await fetch_history(desk, claim.judged))[0]}
+    return {device: claim for device, claim in claims.items() if device not in old}
+
+
+async def _followed(desk: Desk, name: DeviceName, remembered: DeviceId, claim: tuple[DeviceId, Claim]) -> DeviceId:
+    """What the name meant, or the device that continues that one by records that were signed."""
+    device, judged = claim[0], claim[1].judged
+    if device == remembered or judged is None or judged.record is None or judged.continues is None:
+        return remembered
+    before, _ = await fetch_history(desk, judged)
+    if remembered not in {old.id for old in before}:
+        return remembered
+    desk.say(f"{name.text} was {remembered}; {device} continues it, by {judged.record.signer.name}'s word")
     return device
 
 
@@ -62,7 +100,7 @@ def decide(name: DeviceName, remembered: DeviceId | None, claims: Claims) -> Dev
     if remembered in (None, device):
         return device
     raise Untrusted(
-        f"{name.text} was {remembered} when it was used here before, and is now {device} ({claims[device]})",
+        f"{name.text} was {remembered} when it was used here before, and is now {device} ({claims[device].how})",
         code="name_moved",
         hint="Somebody may pretend to be it. Use an id; or, once you know why it moved: "
         f"`auxilio device forget {name.text}`.",
@@ -81,7 +119,7 @@ def _nobody(name: DeviceName) -> Refused:
 def _ambiguous(name: DeviceName, remembered: DeviceId | None, claims: Claims) -> Refused:
     shown = sorted(claims, key=lambda device: (device != remembered, device))[:MAX_SHOWN]
     told = [
-        f"{device} ({claims[device]}{', what it meant before' if device == remembered else ''})" for device in shown
+        f"{device} ({claims[device].how}{', what it meant before' if device == remembered else ''})" for device in shown
     ]
     more = f" and {len(claims) - MAX_SHOWN} more" if len(claims) > MAX_SHOWN else ""
     return Refused(
@@ -94,7 +132,7 @@ async def _claims(desk: Desk, name: DeviceName) -> Claims:
     claims: Claims = {}
     if name.prefix is not None:
         revoked = desk.trust.authority.revocations.device_revoked
-        claims = {device: "by its id" for device in known.with_prefix(name.prefix) if not revoked(device)}
+        claims = {device: Claim("by its id") for device in known.with_prefix(name.prefix) if not revoked(device)}
     page = await desk.relay.devices(_query(name), limit=MAX_CLAIMANTS)
     for told in page.devices[:MAX_CLAIMANTS]:
         judged = judge(told, desk.trust, known)
@@ -102,9 +140,9 @@ async def _claims(desk: Desk, name: DeviceName) -> Claims:
         if judged.record is None or judged.revoked:
             continue
         if name.prefix is not None and judged.id.startswith(name.prefix):
-            claims[judged.id] = "by its id"
+            claims[judged.id] = Claim("by its id", judged)
         elif name.fits_host(hostname := await _hostname(desk, judged, known)):
-            claims[judged.id] = f"called {hostname.lower()}"
+            claims[judged.id] = Claim(f"called {hostname.lower()}", judged)
     known.save()
     return claims
 

@@ -14,6 +14,7 @@ from console.commands.options import assume_yes, confirm, passphrase_file, passp
 from console.device_name import is_host_name, without_suffix
 from console.device_records import check_enrolment, next_record, seal_record
 from console.fleet import JudgedDevice, fetch_device
+from console.history import check_continues
 from console.home import Home
 from console.listing import Listing
 from console.remembered_names import RememberedNames
@@ -21,7 +22,7 @@ from console.render import print_pairs, when
 from console.resolving import resolve
 from console.settings import known_organisation, load_settings
 from console.signed_in import Desk, signed_in
-from protocol.errors import Refused, UsageInvalid
+from protocol.errors import Refused, Untrusted, UsageInvalid
 from protocol.ids import DeviceId, parse_device_id
 from protocol.revocation import Revocations
 from protocol.selector import parse, parse_tag, to_text
@@ -43,9 +44,16 @@ def device() -> None:
 
 @device.command()
 @click.argument("device")
-@click.option("--tag", "tags", multiple=True, help="The tags it gets; repeatable. [those that its join token suggests]")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help="The tags it gets; repeatable. [its own, those of the device that it continues, or its join token's]",
+)
 @click.option("--no-tags", is_flag=True, help="No tags at all.")
-@click.option("--continues", metavar="DEVICE", help="The id that this machine had before it was reinstalled.")
+@click.option(
+    "--continues", metavar="DEVICE", help="The id that this machine had before it was reinstalled; its history goes on."
+)
 @assume_yes
 @passphrase_file
 @click.pass_obj
@@ -64,6 +72,7 @@ async def approve(
     \b
     Example:
       auxilio device approve k3m7x-abcde-fghij-klmno --tag clinic --tag site=madrid
+      auxilio device approve k3m7x-abcde-fghij-klmno --continues qw5rt-...
     """
     if tags and no_tags:
         raise UsageInvalid("either --tag or --no-tags", hint="auxilio device approve --help")
@@ -72,28 +81,42 @@ async def approve(
         named = tuple(sorted({parse_tag(tag) for tag in tags}))
     async with signed_in(home, passphrases(passphrase_file), say) as desk:
         judged = await fetch_device(desk, wanted)
-        if judged.record is not None:
+        if judged.record is not None and old is None:
             raise Refused(
                 f"{judged.id} is approved already",
                 code="already_approved",
                 hint="`auxilio device tag` changes its tags.",
             )
+        continued = None if old is None else await _continued(desk, judged, old)
         enrolment = check_enrolment(judged, desk.trust, desk.clock.now())
         for warning in enrolment.warnings:
             say(warning)
         if judged.record_fault is not None:
             say(f"its present record does not hold: {judged.record_fault}")
-        chosen = () if no_tags else named or enrolment.tags
+        suggested = enrolment.tags if continued is None else (judged if judged.record is not None else continued).tags
+        chosen = () if no_tags else named or suggested
         print_pairs(
             [
                 ("device", judged.id),
                 ("calls itself", enrolment.statement.hostname),
                 ("joined", f"{when(judged.told.enrolled_at)}, with token {enrolment.statement.token}"),
                 ("tags", " ".join(chosen) or "-"),
+                *([] if continued is None else [("continues", f"{continued.id}: {' '.join(continued.tags) or '-'}")]),
             ]
         )
         confirm("Is this the id that the device itself shows, and shall it have these tags?", yes)
         await _publish(desk, judged, chosen, enrolment.statement.sealing_key, continues=old)
+    if old is not None:
+        say(f"{old} stays a device of its own until `auxilio device remove {old}`")
+
+
+async def _continued(desk: Desk, new: JudgedDevice, old: DeviceId) -> JudgedDevice:
+    """The device that `new` is to continue. Raises Refused, Untrusted."""
+    judged = await fetch_device(desk, old)
+    if judged.record_fault is not None:
+        raise Untrusted(f"the record of {old} does not verify: {judged.record_fault}", code="bad_record")
+    await check_continues(desk, new.id, judged)
+    return judged
 
 
 @device.command()
@@ -120,7 +143,7 @@ async def tag(home: Home, device: str, changes: tuple[str, ...], passphrase_file
         if tags == judged.tags:
             say(f"{judged.id} has these tags already: {' '.join(tags) or '-'}")
             return
-        await _publish(desk, judged, tags, judged.record.record.sealing_key, continues=judged.record.record.continues)
+        await _publish(desk, judged, tags, judged.record.record.sealing_key, continues=judged.continues)
 
 
 @device.command()

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from console.fleet import judge
+from console.history import fetch_history
 from console.known_devices import KnownDevices
 from console.remembered_names import RememberedNames
 from console.resolving import resolve
-from protocol.api import Device, DevicePage
+from console.signed_in import Desk
+from protocol.api import DevicePage, History
 from protocol.codec import encode
 from protocol.errors import AuxilioError, Refused, Untrusted, UsageInvalid
-from protocol.ids import DeviceId, device_id, sha256
-from protocol.keys import public_line
-from protocol.report import Report, SectionRef, System
+from protocol.ids import DeviceId
+from protocol.report import System
 from protocol.revocation import Revocations, RevokedDevice
-from protocol.signing import KeySigner, public_blob
-from protocol.statement import REPORT, Signed, seal_statement
-from tests.support.relayed import Relayed, log_in, with_desk
+from tests.support.relayed import Named, Relayed, log_in, with_desk
 
 
 @pytest.fixture
@@ -35,48 +33,6 @@ async def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         yield relayed
     finally:
         await relayed.stop()
-
-
-class Named:
-    """An approved device that calls itself `hostname`, as the relay shows it."""
-
-    def __init__(self, relay: Relayed, says: str, /, **changes: Any) -> None:
-        self.relay = relay
-        self.key = Ed25519PrivateKey.generate()
-        self.id: DeviceId = device_id(public_blob(self.key))
-        self.number = 0
-        self.report: Signed | None = None
-        self.changes = changes
-        self.call(says)
-
-    def call(self, hostname: str) -> Signed:
-        """Sign the next report, with this name in it."""
-        self.number += 1
-        data = encode(System(hostname=hostname))
-        ref = SectionRef(sha256=sha256(data), size=len(data), collected_at=1)
-        report = Report(
-            organisation=self.relay.organisation.id,
-            device=self.id,
-            number=self.number,
-            collected_at=1,
-            sections={"system": ref},
-        )
-        self.blob = ("GET", f"/v1/blobs/{ref.sha256}")
-        self.relay.answers[self.blob] = lambda: data
-        self.report = seal_statement(KeySigner(self.key), REPORT, encode(report))
-        return self.report
-
-    def told(self) -> Device:
-        organisation = self.relay.organisation
-        fields: dict[str, Any] = {
-            "id": self.id,
-            "device_key": public_line(public_blob(self.key)),
-            "enrolment": organisation.enrolment(organisation.join_token(), self.key),
-            "record": organisation.record(self.id, "clinic"),
-            "report": self.report,
-            **self.changes,
-        }
-        return self.relay.told(**fields)
 
 
 def show(relay: Relayed, *devices: Named) -> None:
@@ -260,3 +216,60 @@ async def test_the_report_is_fetched_once_while_it_says_the_same(relay: Relayed)
     for _ in range(3):
         await resolved(relay, "dana-laptop")
     assert sum("/v1/blobs/" in call for call in relay.calls) == 1
+
+
+# -- reinstalled ------------------------------------------------------------------------------------------------
+
+
+def tell_history(relay: Relayed, device: Named, *before: Named) -> None:
+    told = tuple(old.told() for old in before)
+    relay.answers["GET", f"/v1/devices/{device.id}/history"] = lambda: History(devices=told, sessions=())
+
+
+async def test_a_name_follows_the_machine_that_an_admin_says_was_reinstalled(relay: Relayed) -> None:
+    old, new, newer = (Named(relay, "dana-laptop") for _ in range(3))
+    show(relay, old)
+    assert await resolved(relay, "dana-laptop") == old.id
+    new.continues, newer.continues = old.id, new.id
+    tell_history(relay, new, old)
+    show(relay, old, new)
+    assert await resolved(relay, "dana-laptop") == new.id
+    RememberedNames(relay.home).remember("dana-laptop", old.id)
+    tell_history(relay, newer, new, old)
+    show(relay, newer)
+    assert await resolved(relay, "dana-laptop") == newer.id
+
+
+async def test_a_relay_cannot_say_that_a_device_continues_another(relay: Relayed) -> None:
+    old, thief = Named(relay, "dana-laptop"), Named(relay, "dana-laptop")
+    show(relay, old)
+    await resolved(relay, "dana-laptop")
+    tell_history(relay, thief, old)
+    show(relay, thief)
+    assert (await refusal(relay, "dana-laptop")).reason == "name_moved"
+
+
+async def test_nobody_continues_a_device_over_which_they_have_no_say(relay: Relayed) -> None:
+    old, thief = Named(relay, "dana-laptop"), Named(relay, "dana-laptop")
+    show(relay, old)
+    await resolved(relay, "dana-laptop")
+    thief.tags, thief.continues = ("school",), old.id
+    thief.by = relay.organisation.technician("eve", scope="tag:school")
+    tell_history(relay, thief, old)
+    show(relay, thief)
+    assert (await refusal(relay, "dana-laptop")).reason == "name_moved"
+    tell_history(relay, thief)  # the tags of the old one are withheld
+    assert (await refusal(relay, "dana-laptop")).reason == "name_moved"
+
+
+async def test_a_circle_of_continuations_ends(relay: Relayed) -> None:
+    one, two = Named(relay, "one"), Named(relay, "two")
+    one.continues, two.continues = two.id, one.id
+    tell_history(relay, one, two, one)
+    show(relay, one)
+
+    async def before(desk: Desk) -> list[DeviceId]:
+        judged = judge(one.told(), desk.trust, KnownDevices(desk.home))
+        return [device.id for device in (await fetch_history(desk, judged))[0]]
+
+    assert await with_desk(relay, before) == [two.id]

@@ -21,12 +21,13 @@ from console.settings import Settings, save_settings
 from console.signed_in import Desk, open_desk, signed_in
 from protocol.api import Device, LoginAnswer, LoginNonce, Presence, RelayInfo, SessionNonce
 from protocol.codec import encode
-from protocol.ids import DeviceId, device_id
+from protocol.ids import DeviceId, device_id, sha256
 from protocol.keys import public_line
 from protocol.link import PolicyNumber
 from protocol.policy import Relay
-from protocol.signing import public_blob
-from protocol.statement import Signed
+from protocol.report import Report, SectionRef, System
+from protocol.signing import KeySigner, public_blob
+from protocol.statement import REPORT, Signed, seal_statement
 from protocol.system_clock import SystemClock
 from tests.support.organisation import Organisation, TechnicianKey
 from tests.support.tls_relay import HttpRelay
@@ -117,6 +118,51 @@ class Relayed:
         if isinstance(said, bytes):
             return web.Response(body=said)
         return web.Response(body=encode(said), content_type="application/json")
+
+
+class Named:
+    """An approved device that calls itself `hostname`, as the relay shows it."""
+
+    def __init__(self, relay: Relayed, says: str, /, **changes: Any) -> None:
+        self.relay = relay
+        self.key = Ed25519PrivateKey.generate()
+        self.id: DeviceId = device_id(public_blob(self.key))
+        self.number = 0
+        self.report: Signed | None = None
+        self.changes = changes
+        self.tags: tuple[str, ...] = ("clinic",)
+        self.by: TechnicianKey | None = None  # who signs its record, and
+        self.continues: DeviceId | None = None  # ... what it says in it
+        self.call(says)
+
+    def call(self, hostname: str) -> Signed:
+        """Sign the next report, with this name in it."""
+        self.number += 1
+        data = encode(System(hostname=hostname))
+        ref = SectionRef(sha256=sha256(data), size=len(data), collected_at=1)
+        report = Report(
+            organisation=self.relay.organisation.id,
+            device=self.id,
+            number=self.number,
+            collected_at=1,
+            sections={"system": ref},
+        )
+        self.blob = ("GET", f"/v1/blobs/{ref.sha256}")
+        self.relay.answers[self.blob] = lambda: data
+        self.report = seal_statement(KeySigner(self.key), REPORT, encode(report))
+        return self.report
+
+    def told(self) -> Device:
+        organisation = self.relay.organisation
+        fields: dict[str, Any] = {
+            "id": self.id,
+            "device_key": public_line(public_blob(self.key)),
+            "enrolment": organisation.enrolment(organisation.join_token(), self.key),
+            "record": organisation.record(self.id, *self.tags, by=self.by, continues=self.continues),
+            "report": self.report,
+            **self.changes,
+        }
+        return self.relay.told(**fields)
 
 
 async def log_in(relay: Relayed) -> list[str]:
