@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 
 from console.fleet import judge
-from console.history import fetch_history
+from console.history import check_continues, covers, fetch_history
 from console.known_devices import KnownDevices
 from console.remembered_names import RememberedNames
 from console.resolving import resolve
@@ -20,6 +21,7 @@ from protocol.errors import AuxilioError, Refused, Untrusted, UsageInvalid
 from protocol.ids import DeviceId
 from protocol.report import System
 from protocol.revocation import Revocations, RevokedDevice
+from protocol.selector import parse
 from tests.support.relayed import Named, Relayed, log_in, with_desk
 
 
@@ -260,6 +262,22 @@ async def test_nobody_continues_a_device_over_which_they_have_no_say(relay: Rela
     assert (await refusal(relay, "dana-laptop")).reason == "name_moved"
     tell_history(relay, thief)  # the tags of the old one are withheld
     assert (await refusal(relay, "dana-laptop")).reason == "name_moved"
+
+
+async def test_nobody_signs_that_a_device_outside_their_scope_is_continued(relay: Relayed) -> None:
+    old = Named(relay, "old")
+    tell_history(relay, old)
+
+    async def check(desk: Desk) -> None:
+        judged = judge(old.told(), desk.trust, KnownDevices(desk.home))
+        mine = desk.identity.technician
+        await check_continues(desk, relay.device, judged)
+        with pytest.raises(Refused) as caught:
+            await check_continues(desk, old.id, judged)
+        assert caught.value.reason == "continues_itself"
+        assert not covers(msgspec.structs.replace(mine, scope=parse("tag:school")), judged)
+
+    await with_desk(relay, check)
 
 
 async def test_a_circle_of_continuations_ends(relay: Relayed) -> None:
