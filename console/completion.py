@@ -92,11 +92,12 @@ def candidates(home: Home, table: dict[str, CommandWords], words: list[str]) -> 
     if kind is None:
         return []
     if kind in (DEVICE, NAME):
-        found, word = _devices(home, word, names_only=kind == NAME), word.lower()
+        word = word.lower()
+        found = _devices(home, word, names_only=kind == NAME)
     else:
         found = kind.split("|")
-    plain = {text for text in found if _PLAIN.match(text) and text.startswith("-") == word.startswith("-")}
-    return sorted(text for text in plain if text.startswith(word))[:MAX_CANDIDATES]
+    begun = {text for text in found if text.startswith(word) and text.startswith("-") == word.startswith("-")}
+    return sorted(text for text in begun if _PLAIN.match(text))[:MAX_CANDIDATES]
 
 
 def _kind(table: dict[str, CommandWords], before: list[str], word: str) -> str | None:
@@ -133,8 +134,8 @@ def _devices(home: Home, word: str, *, names_only: bool) -> Iterable[str]:
         found += RememberedNames(home).all()
         if not names_only:
             known = KnownDevices(home)
-            found += known.hostnames()
-            found += known.ids() if word or not found else ()
+            found += known.hostnames(word)
+            found += known.with_prefix(word) if word or not found else ()
     except AuxilioError:
         pass  # the command that is being typed will say it
     return found

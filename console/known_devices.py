@@ -48,12 +48,10 @@ class KnownDevices:
     def with_prefix(self, prefix: str) -> set[DeviceId]:
         return {device for device in self._known if device.startswith(prefix)}
 
-    def hostnames(self) -> list[str]:
+    def hostnames(self, beginning: str = "") -> list[str]:
         """Of the devices whose reports were looked at. Names that nobody can type are left out."""
-        return [entry.hostname for entry in self._known.values() if is_host_name(entry.hostname)]
-
-    def ids(self) -> list[DeviceId]:
-        return list(self._known)
+        begun = (entry.hostname for entry in self._known.values() if entry.hostname.startswith(beginning))
+        return [hostname for hostname in begun if is_host_name(hostname)]
 
     def hostname(self, device: DeviceId, system: Sha256) -> str | None:
         """What the device's section `system` calls it; None where that was not looked at yet."""
