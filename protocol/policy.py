@@ -13,7 +13,8 @@ import msgspec
 
 from protocol.charter import MAX_DOCUMENT_NUMBER, HeldCharter, unknown_critical
 from protocol.codec import MAX_DOCUMENT_BYTES, Record, Strict, decode, encode
-from protocol.errors import BadMessage
+from protocol.errors import BadMessage, UsageInvalid
+from protocol.forward import MAX_TARGETS, parse_target
 from protocol.ids import Sha256, sha256
 from protocol.link import PolicyNumber
 from protocol.revocation import Revocations
@@ -28,7 +29,14 @@ WARN_BEFORE_EXPIRY_S = 30 * DAY_S
 DEFAULT_MAX_CERTIFICATE_S = 30 * DAY_S
 MAX_RELAYS = 16
 MAX_CONSENT_RULES = 64
+MAX_FILES_RULES = 64
+MAX_ROOT_CHARS = 1024
 MAX_CONSENT_WAIT_S = 600
+
+
+DEFAULT_FORWARD = ("localhost:*", "gateway:*")
+"""Of an organisation's first policy: the device's own services, and the page of the modem or router before it. Who may
+forward at all is in their certificate."""
 
 
 class Relay(Record, frozen=True, kw_only=True):
@@ -52,6 +60,21 @@ class ConsentRule(Record, frozen=True, kw_only=True):
     wait_s: int = 60
 
 
+class FilesRule(Record, frozen=True, kw_only=True):
+    """Which files `files` reaches on the devices that `where` (a selector over signed tags) matches.
+
+    root: a folder that nothing leads out of: absolute, or ~ for the account's home, or ~/ and what is below it. With
+    "/" the account's own rights are the bound.  write: else files are only read.
+    """
+
+    where: str
+    root: str = "/"
+    write: bool = True
+
+
+DEFAULT_FILES = FilesRule(where="all")
+"""What holds where no rule matches: who has the right `files` acts as the account that the certificate names."""
+
 DEFAULT_CONSENT = ConsentRule(where="all")
 """What holds where no rule matches, and on a provisional device, which has no signed tags."""
 
@@ -61,7 +84,8 @@ class Policy(Record, frozen=True, kw_only=True):
 
     (epoch, number) orders policies.  previous: SHA-256 of the one before, or None.  *_at: Unix seconds; *_s: seconds.
     max_certificate_s: longest technician certificate that devices accept.  max_session_s: when a session is ended.
-    forward: targets that `forward` may reach, "host:port" with * allowed.  stale_after_s: unseen for longer is stale.
+    files: the first rule that matches a device holds.  forward: targets, as protocol.forward reads them.
+    stale_after_s: unseen for longer is stale.
     recording_recipients, sealing_keys: age X25519 recipients.  wave_limit: devices a wave may have without release.
     critical: as in Charter.
     """
@@ -75,6 +99,7 @@ class Policy(Record, frozen=True, kw_only=True):
     relays: tuple[Relay, ...]
     revocations: Revocations = Revocations()
     consent: tuple[ConsentRule, ...] = ()
+    files: tuple[FilesRule, ...] = ()
     forward: tuple[str, ...] = ()
     max_certificate_s: int = DEFAULT_MAX_CERTIFICATE_S
     max_session_s: int = 12 * 3600
@@ -101,6 +126,10 @@ class HeldPolicy(msgspec.Struct, frozen=True):
         """The first rule whose selector `matches` says yes to, or DEFAULT_CONSENT."""
         return next((rule for rule in self.policy.consent if matches(parse(rule.where))), DEFAULT_CONSENT)
 
+    def files_for(self, matches: Callable[[Selector], bool]) -> FilesRule:
+        """The first rule whose selector `matches` says yes to, or DEFAULT_FILES."""
+        return next((rule for rule in self.policy.files if matches(parse(rule.where))), DEFAULT_FILES)
+
 
 class PolicyBundle(Strict, frozen=True, kw_only=True):
     """A policy that is carried by hand where no relay is (`auxilio-agent policy import`). charters: all, ascending."""
@@ -122,11 +151,33 @@ def _check_shape(policy: Policy) -> None:
         raise BadMessage(f"a policy lists at most {MAX_RELAYS} relays and {MAX_CONSENT_RULES} consent rules")
     if policy.max_certificate_s <= 0 or policy.max_session_s <= 0 or policy.stale_after_s <= 0:
         raise BadMessage("a policy's durations are positive")
+    _check_files(policy.files)
     for rule in policy.consent:
         if not tags_only(parse(rule.where)):
             raise BadMessage("a consent rule selects by signed tags and ids alone")
         if not 1 <= rule.wait_s <= MAX_CONSENT_WAIT_S:
             raise BadMessage(f"consent waits between 1 and {MAX_CONSENT_WAIT_S} s")
+
+
+def _check_files(rules: tuple[FilesRule, ...]) -> None:
+    if len(rules) > MAX_FILES_RULES:
+        raise BadMessage(f"a policy lists at most {MAX_FILES_RULES} rules for files")
+    for rule in rules:
+        if not tags_only(parse(rule.where)):
+            raise BadMessage("a rule for files selects by signed tags and ids alone")
+        if len(rule.root) > MAX_ROOT_CHARS or "\0" in rule.root:
+            raise BadMessage("the root of a rule for files is too long, or no path")
+
+
+def _check_forward(targets: tuple[str, ...]) -> None:
+    """Only where a policy is signed: to a device, a target that a later release writes permits nothing."""
+    if len(targets) > MAX_TARGETS:
+        raise BadMessage(f"a policy lists at most {MAX_TARGETS} targets for forwards")
+    try:
+        for target in targets:
+            parse_target(target)
+    except UsageInvalid as exc:
+        raise BadMessage(exc.message, hint=exc.hint) from exc
 
 
 def open_policy(signed: Signed, charter: HeldCharter) -> HeldPolicy:
@@ -142,6 +193,12 @@ def open_policy(signed: Signed, charter: HeldCharter) -> HeldPolicy:
 
 
 def policy_payload(policy: Policy) -> bytes:
-    """The bytes to sign. Raises BadMessage where no device would accept the policy."""
+    """The bytes to sign. Raises BadMessage where no device would accept the policy, or a part of it could mean
+    nothing."""
     _check_shape(policy)
+    for rule in policy.files:
+        folders = rule.root.split("/")
+        if folders[0] not in ("", "~") or ".." in folders:
+            raise BadMessage("the root of a rule for files is an absolute folder, or one in ~")
+    _check_forward(policy.forward)
     return encode(policy)

@@ -6,10 +6,13 @@ starts as the agent (root, or the account itself), in a new session and with its
 login(1) does. It takes no input but its arguments, which the supervisor wrote.
 
     posix_launch.py UID GID GROUPS HOME TERMINAL COUNT [NAME=VALUE...] ARGV0 PROGRAM [ARGUMENT...]
+    posix_launch.py UID GID GROUPS HOME TERMINAL COUNT [NAME=VALUE...] - files ROOT HOME rw|ro NOTES
 
 GROUPS: comma-separated, or - to leave them.  TERMINAL: 1 where standard input is the terminal to be controlled by.
 COUNT: of the variables that follow, the program's whole environment. Our own is the supervisor's and fixed: what a
 client may set must not reach the loader of a process that is still privileged.
+The second form executes nothing: it is the file worker (agent.files.worker), imported while our own code can be read,
+and begun as the account.
 Exit status as in the shell: 126 where the program cannot be executed, 127 where there is none; 125 for the rest.
 """
 
@@ -33,6 +36,7 @@ def main(arguments: list[str]) -> int:
     uid, gid, groups, home, terminal, count, *rest = arguments
     environment = dict(word.split("=", 1) for word in rest[: int(count)])
     argv0, program, *rest = rest[int(count) :]
+    serve_files = _file_worker() if argv0 == "-" else None
     try:
         _leave_the_agent_behind()
         if terminal == "1":
@@ -45,6 +49,8 @@ def main(arguments: list[str]) -> int:
         print(f"auxilio: cannot become uid {uid}: {exc}", file=sys.stderr)
         return 125
     _go_home(home)
+    if serve_files is not None:
+        return serve_files(rest)
     try:
         os.execve(program, [argv0, *rest], environment)  # noqa: S606  # that is the purpose
     except FileNotFoundError:
@@ -53,6 +59,14 @@ def main(arguments: list[str]) -> int:
     except OSError as exc:
         print(f"auxilio: {program}: {exc.strerror}", file=sys.stderr)
         return 126
+
+
+def _file_worker() -> Callable[[list[str]], int]:
+    if not getattr(sys, "frozen", False):
+        sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    from agent.files.worker import main
+
+    return main
 
 
 def _leave_the_agent_behind() -> None:

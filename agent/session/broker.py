@@ -11,26 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import msgspec
 
-from agent.admission import DeviceView, Ended, Kind, Running, may_open
-from agent.session.host import Account, Child, Exit, Host, Launch, Process
+from agent.admission import DeviceView, Ended, Running
+from agent.session.channels import MAX_CHANNELS, Channels
+from agent.session.endpoint import Endpoint
+from agent.session.forwards import Forwards
+from agent.session.host import Child, Host
 from agent.session.ipc import (
     Authenticated,
-    Denied,
-    Endpoint,
-    Exited,
+    Connect,
     Finish,
     FromChild,
     Hangup,
     Joined,
     Leaving,
     Open,
-    Opened,
     Ready,
     Sign,
     Signal,
@@ -42,31 +41,15 @@ from agent.session.ipc import (
 from agent.session.journal import Journal
 from agent.session.stages import DEADLINES, State
 from protocol.codec import Record
-from protocol.errors import AuxilioError, BadMessage, Refused
+from protocol.errors import AuxilioError, BadMessage
 from protocol.policy import Relay
 from protocol.signing import RawSigner
 from protocol.text import escape
-
-MAX_CHANNELS = 10
-"""At one time, as sshd's MaxSessions: each is a process of the technician's."""
-
-MAX_ENDING = 4 * MAX_CHANNELS
-"""Processes that outlive their channels for the moments until they are killed. More are not started meanwhile."""
-
-MAX_OPENED = 5_000
-"""Channels of one session, all in all: each is an entry in the device's log, and must not push the others out."""
-
-MAX_LOGGED_CHARS = 512 * 1024
-"""Of one session's commands, for the same reason."""
-
-MAX_LOGGED_OF_ONE = 2_000
-"""Of a longer command the log has the beginning."""
 
 MAX_TURNED_DOWN = 32
 """Entries in the log for what the child refused by itself; a client may ask without end."""
 
 MAX_ERROR_CHARS = 4000
-EXIT_NOTED_WITHIN_S = 0.5
 GOODBYE_S = 3.0
 """For a child to pass our last message on and to leave, before it is killed. A revocation takes effect within 5 s."""
 
@@ -80,13 +63,6 @@ class Outcome(msgspec.Struct, frozen=True):
 
     reason: str
     message: str
-
-
-class Task(msgspec.Struct):
-    """One channel's process."""
-
-    process: Process
-    waiter: asyncio.Task[None]
 
 
 class SessionBroker:
@@ -103,7 +79,9 @@ class SessionBroker:
         journal: Journal,
         view: Callable[[], DeviceView],
         now: Callable[[], float],
+        guarded: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
+        """guarded: see Forwards."""
         self.running = running
         self.state = State.STARTING
         self._relay = relay
@@ -111,15 +89,19 @@ class SessionBroker:
         self._host = host
         self._device_key = device_key
         self._journal = journal
-        self._view = view
-        self._now = now
-        self._tasks: dict[int, Task] = {}
-        self._ending: set[asyncio.Task[None]] = set()
-        self._left: list[Process] = []
+        self._channels = Channels(running, host=host, journal=journal, view=view, now=now, send=self._send)
+        self._forwards = Forwards(
+            running,
+            host=host,
+            journal=journal,
+            view=view,
+            now=now,
+            send=self._send,
+            guarded=guarded,
+            end=lambda ended: self.finish(ended.ending, ended.message),
+        )
         self._child: frozenset[int] = frozenset()
         self._signed = False
-        self._opened = 0
-        self._logged = 0
         self._turned_down = 0
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._endpoint: Endpoint | None = None
@@ -130,18 +112,18 @@ class SessionBroker:
 
     @property
     def channels(self) -> int:
-        return len(self._tasks)
+        return len(self._channels)
 
     @property
     def process_ids(self) -> frozenset[int]:
         """Of the child, and of what was started for the technician and is not wholly gone; each of these leads a kernel
         session of its own, in which something may live on after it."""
-        return self._child.union(self.left_behind, (task.process.pid for task in self._tasks.values()))
+        return self._child | self.left_behind | self._channels.process_ids
 
     @property
     def left_behind(self) -> frozenset[int]:
         """Of processes that have ended, and left others in their session."""
-        return frozenset(process.pid for process in self._left)
+        return self._channels.left_behind
 
     def finish(self, reason: str, message: str) -> None:
         """End the session. The first reason counts."""
@@ -206,13 +188,16 @@ class SessionBroker:
                 self._authenticated(message)
             case Open():
                 self._expect(State.OPEN)
-                self._open(message)
+                self._channels.open(message)
+            case Connect():
+                self._expect(State.OPEN)
+                self._forwards.connect(message)
             case Signal():
                 self._expect(State.OPEN)
-                self._signal(message)
+                self._channels.signal(message)
             case Hangup():
                 self._expect(State.OPEN)
-                self._hang_up(message.channel)
+                self._channels.hang_up(message.channel)
             case TurnedDown():
                 self._expect(State.OPEN)
                 self._note_turned_down(message)
@@ -265,103 +250,9 @@ class SessionBroker:
                 code="not_served",
             )
 
-    def _send(self, message: Record, descriptors: tuple[int, ...] = ()) -> None:
+    def _send(self, message: Record, descriptors: Sequence[int] = ()) -> None:
         if self._endpoint is not None:
             self._endpoint.send(message, descriptors)
-
-    # -- channels -------------------------------------------------------------------------------------------------
-
-    def _open(self, message: Open) -> None:
-        if message.channel in self._tasks or len(self._tasks) >= MAX_CHANNELS:
-            raise BadMessage("more channels than there may be")
-        self._opened += 1
-        self._logged += min(len(message.command or ""), MAX_LOGGED_OF_ONE)
-        if self._opened > MAX_OPENED or self._logged > MAX_LOGGED_CHARS:
-            raise Ended("the session has filled its share of the device's log", ending="failed")
-        entry = {
-            "session": self.session,
-            "channel": message.channel,
-            "kind": message.kind,
-            "command": message.command,
-            "terminal": message.terminal is not None,
-        }
-        try:
-            account = self._permit(message)
-            launch = Launch(
-                account=account,
-                command=message.command,
-                terminal=message.terminal,
-                environment=message.environment,
-                session=self.session,
-            )
-            # The log comes first: what cannot be started leaves an entry too, and what was started never lacks one.
-            self._journal.record("channel_open", **entry, account=account.name)
-            process = self._host.start(launch)
-        except Ended:
-            raise
-        except AuxilioError as exc:
-            self._journal.record("channel_refused", **entry, code=exc.reason, reason=exc.message)
-            self._send(Denied(channel=message.channel, code=exc.reason, message=exc.message, hint=exc.hint))
-            return
-        waiter = asyncio.get_running_loop().create_task(self._await_exit(message.channel, process))
-        # Before the child is told: one that does not read ends the session, and this process with it.
-        self._tasks[message.channel] = Task(process, waiter)
-        descriptors = process.take_descriptors()
-        try:
-            self._send(Opened(channel=message.channel), descriptors)
-        finally:
-            for fd in descriptors:
-                os.close(fd)
-
-    def _permit(self, message: Open) -> Account:
-        """The account to start the process as. Raises Refused; Ended where the session is over."""
-        if len(self._ending) >= MAX_ENDING:
-            raise Refused("too many processes of closed channels are still ending", code="too_many_processes")
-        view, now = self._view(), self._now()
-        kinds: list[Kind] = ["shell" if message.kind == "shell" else "exec"]
-        if message.terminal is not None:
-            kinds.append("pty")
-        for kind in kinds:
-            may_open(self.running, kind, view=view, now=now)
-        return self._host.account(self.running.verified.request.account)
-
-    async def _await_exit(self, channel: int, process: Process) -> None:
-        ended = await process.wait()
-        self._note_exit(channel, ended)
-        with contextlib.suppress(AuxilioError):  # a child that does not read is found by whoever asks it something
-            self._send(
-                Exited(
-                    channel=channel,
-                    status=ended.status,
-                    signal=ended.signal,
-                    core_dumped=ended.core_dumped,
-                )
-            )
-
-    def _note_exit(self, channel: int, ended: Exit) -> None:
-        self._journal.record(
-            "channel_exit", session=self.session, channel=channel, status=ended.status, signal=ended.signal
-        )
-
-    def _signal(self, message: Signal) -> None:
-        task = self._tasks.get(message.channel)
-        if task is not None:
-            task.process.signal(message.name)
-
-    def _hang_up(self, channel: int) -> None:
-        task = self._tasks.pop(channel, None)
-        if task is not None:
-            ending = asyncio.get_running_loop().create_task(self._end(task, everything=False))
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
-
-    async def _end(self, task: Task, *, everything: bool) -> None:
-        await task.process.end(everything=everything)
-        # A process that is stuck in the kernel may not have ended; it is not waited for.
-        await asyncio.wait((task.waiter,), timeout=EXIT_NOTED_WITHIN_S)
-        task.waiter.cancel()
-        if not everything and task.process.leaves_behind():
-            self._left.append(task.process)
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -370,12 +261,13 @@ class SessionBroker:
         with contextlib.suppress(AuxilioError):
             self._send(Finish(reason=outcome.reason, message=outcome.message))
         everything = outcome.reason in ENDED_BY_US
-        tasks, self._tasks = list(self._tasks.values()), {}
         # At once, so that a process which ignores SIGHUP does not give its technician two seconds more of shell.
-        endings = [self._end(task, everything=everything) for task in tasks]
-        await asyncio.gather(child.end(GOODBYE_S), *endings, *self._ending, return_exceptions=True)
-        if everything:  # what closed channels had left in the background
-            await asyncio.gather(*(process.end(everything=True) for process in self._left), return_exceptions=True)
+        await asyncio.gather(
+            child.end(GOODBYE_S),
+            self._channels.end_all(everything=everything),
+            self._forwards.end_all(),
+            return_exceptions=True,
+        )
         if self._endpoint is not None:
             self._endpoint.close()
         errors = child.errors.result() if child.errors.done() and not child.errors.cancelled() else ""

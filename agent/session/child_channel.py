@@ -108,6 +108,8 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         return self._open("exec", command)
 
     def subsystem_requested(self, subsystem: str) -> bool:
+        if subsystem == "sftp" and self._terminal is None:
+            return self._open("sftp", None)
         self._around.tell(TurnedDown(what="subsystem", detail=subsystem[:64]))
         return False
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from agent.session.ipc import Terminal
+from protocol.policy import FilesRule
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,11 +30,13 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """A process to be started as `account`.
 
     command: run by the account's shell; None: the shell itself, as a login shell.
+    files: serve files below this folder instead, over input and output.
     environment: what the client may set, over the account's own.  session: the session's id, in its environment.
     """
 
     account: Account
     command: str | None
+    files: FilesRule | None = None
     terminal: Terminal | None
     environment: dict[str, str]
     session: str
@@ -55,6 +58,9 @@ class Process(Protocol):
 
     def take_descriptors(self) -> tuple[int, ...]:
         """The terminal's master, or input, output and error; the caller closes them. Once."""
+
+    def take_notes(self) -> int | None:
+        """Where the file worker writes down what it is asked (agent.files.worker); the caller closes it. Once."""
 
     async def wait(self) -> Exit:
         """Return when the process has exited. It stays a zombie until `end`, so that its pid is nobody else's."""
@@ -101,6 +107,12 @@ class Host(Protocol):
 
     def somebody_present(self) -> bool:
         """Whether somebody is logged in at the device itself."""
+
+    def gateways(self) -> list[tuple[str, int]]:
+        """The device's default gateways, the one in use first: address, and index of the interface. IPv4 first."""
+
+    def is_own_address(self, address: str) -> bool:
+        """Whether a connection to `address` stays on this machine."""
 
     def start(self, launch: Launch) -> Process:
         """Raises Unavailable where no process or terminal can be made."""

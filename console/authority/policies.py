@@ -13,7 +13,7 @@ from protocol.authority import Authority
 from protocol.codec import MAX_DOCUMENT_BYTES, Strict
 from protocol.errors import BadMessage, Refused, UsageInvalid
 from protocol.ids import DeviceId, TokenId
-from protocol.policy import DEFAULT_POLICY_LIFE_S, ConsentRule, Policy, Relay, policy_payload
+from protocol.policy import DEFAULT_POLICY_LIFE_S, ConsentRule, FilesRule, Policy, Relay, policy_payload
 from protocol.revocation import (
     MAX_REVOCATIONS,
     Revocations,
@@ -35,6 +35,7 @@ class Editable(Strict, frozen=True, kw_only=True):
 
     relays: tuple[Relay, ...]
     consent: tuple[ConsentRule, ...]
+    files: tuple[FilesRule, ...]
     forward: tuple[str, ...]
     max_certificate_s: int
     max_session_s: int
@@ -57,9 +58,8 @@ def to_text(fields: Editable) -> str:
     for name in DURATIONS:
         values[name] = duration_text(values[name])
     values["relays"] = [{"url": relay.url, "pin": relay.pin} for relay in fields.relays]
-    values["consent"] = [
-        {name: getattr(rule, name) for name in ConsentRule.__struct_fields__} for rule in fields.consent
-    ]
+    for name in ("consent", "files"):
+        values[name] = [msgspec.structs.asdict(rule) for rule in getattr(fields, name)]
     return json.dumps(msgspec.to_builtins(values), indent=2, ensure_ascii=False) + "\n"
 
 
@@ -130,11 +130,18 @@ def next_policy(
         revocations=revocations if revocations is not None else old.revocations,
         **changes,
     )
+    new = msgspec.structs.replace(new, critical=_critical(new))
     try:
         policy_payload(new)
     except BadMessage as exc:
         raise UsageInvalid(f"the policy: {exc.message}", hint=exc.hint or "Nothing was signed.") from exc
     return new
+
+
+def _critical(policy: Policy) -> tuple[str, ...]:
+    """A device that is too old to know of a restriction is to restrict itself, not to ignore it."""
+    restricting = {"files"} if policy.files else set()
+    return tuple(sorted((set(policy.critical) - {"files"}) | restricting))
 
 
 # -- revocations ------------------------------------------------------------------------------------------------

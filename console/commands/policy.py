@@ -65,6 +65,7 @@ def show(home: Home, as_json: bool) -> None:
             ("longest certificate", f"{rules.max_certificate_s // 3600} h"),
             ("longest session", f"{rules.max_session_s // 3600} h"),
             *(("forward", target) for target in rules.forward),
+            *(("files", f"{r.where}: {r.root} {'read and write' if r.write else 'read only'}") for r in rules.files),
         ]
     )
     print_heading("Consent (the first rule that matches; else attended, asked for 60 s)")

@@ -16,7 +16,9 @@ import pytest
 
 from agent.admission import Running
 from agent.session import broker as broker_module
-from agent.session.broker import MAX_CHANNELS, Outcome, SessionBroker
+from agent.session import channels as channels_module
+from agent.session.broker import Outcome, SessionBroker
+from agent.session.channels import MAX_CHANNELS
 from agent.session.host import Account, Exit, Launch
 from agent.session.ipc import (
     MAX_IPC_BYTES,
@@ -57,6 +59,9 @@ class FakeProcess:
 
     def take_descriptors(self) -> tuple[int, ...]:
         return (os.open("/dev/null", os.O_RDWR),)
+
+    def take_notes(self) -> int | None:
+        return None
 
     async def wait(self) -> Exit:
         return await self._exit
@@ -108,6 +113,12 @@ class FakeHost:
 
     def account(self, principal: str) -> Account:
         return Account(name="root", uid=0, gid=0, groups=(0,), home="/", shell="/bin/sh")
+
+    def gateways(self) -> list[tuple[str, int]]:
+        return []
+
+    def is_own_address(self, address: str) -> bool:
+        return False
 
     def somebody_present(self) -> bool:
         return False
@@ -298,7 +309,7 @@ async def test_a_signal_or_hangup_for_another_s_channel_touches_nothing() -> Non
 async def test_channels_opened_and_closed_without_end_neither_pile_up_nor_push_the_log_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(broker_module, "MAX_OPENED", 200)
+    monkeypatch.setattr(channels_module, "MAX_OPENED", 200)
     monkeypatch.setattr(FakeProcess, "end", _never)
     async with stage() as played:
         played.child.say(*OPENED)
@@ -310,12 +321,12 @@ async def test_channels_opened_and_closed_without_end_neither_pile_up_nor_push_t
                         await asyncio.wait_for(loop.sock_sendall(played.child.theirs, encode(message)), 1)
         async with asyncio.timeout(30):
             await asyncio.wait((played.broker._outcome,))
-        assert len(played.host.launches) <= broker_module.MAX_ENDING
+        assert len(played.host.launches) <= channels_module.MAX_ENDING
         assert len(played.log.of("channel_open")) + len(played.log.of("channel_refused")) <= 200
         monkeypatch.undo()
         for process in played.host.processes:
             await process.end(everything=True)
-        for ending in list(played.broker._ending):
+        for ending in list(played.broker._channels._ending):
             ending.cancel()
         assert (await played.outcome()).reason == "failed"
 

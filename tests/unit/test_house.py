@@ -24,10 +24,13 @@ TASK_DRIVERS = {
     "agent/platform/posix_process.py",
     "agent/platform/posix_sessions.py",
     "agent/session/broker.py",
+    "agent/session/channels.py",
     "agent/session/child.py",
     "agent/session/child_channel.py",
+    "agent/session/child_forward.py",
     "agent/session/child_pump.py",
     "agent/session/desk.py",
+    "agent/session/forwards.py",
     "transport/leg.py",
     "transport/websocket.py",
 }
