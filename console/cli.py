@@ -29,6 +29,7 @@ COMMANDS = {
     "proxy": ("console.commands.lean", "proxy"),
     "ssh-config": ("console.commands.ssh_config", "ssh_config"),
     "known-host": ("console.commands.lean", "known_host"),
+    "completion": ("console.commands.completion", "completion"),
 }
 """In the order in which people meet them."""
 

@@ -19,9 +19,9 @@ from typing import NoReturn
 
 from console import pipes
 from console import pump as threads
-from console.fleet import resolve
 from console.home import Home
 from console.passphrase import Passphrases
+from console.resolving import resolve
 from console.sessions import Wish, reach
 from console.signed_in import Desk, signed_in
 from console.waiting import waiting_line
