@@ -25,6 +25,7 @@ COMMANDS = {
     "login": ("console.commands.login", "login"),
     "devices": ("console.commands.devices", "devices"),
     "show": ("console.commands.show", "show"),
+    "forward": ("console.commands.forward", "forward"),
     "ssh": ("console.commands.ssh", "ssh"),
     "proxy": ("console.commands.lean", "proxy"),
     "ssh-config": ("console.commands.ssh_config", "ssh_config"),
