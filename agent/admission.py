@@ -36,8 +36,8 @@ from protocol.sshsig import parse_sshsig
 from protocol.statement import Signed
 from transport.relay_address import RelayAddress, parse_address
 
-MAX_SESSIONS = 8
-"""Live sessions of one device. A child takes about 40 MiB; a laptop with 2 GiB should not feel its helpers."""
+MAX_SESSIONS = 64
+"""Live sessions of one device, where its memory allows as many: a laptop should not feel its helpers."""
 
 Kind = Literal["shell", "exec", "pty", "sftp", "forward"]
 
@@ -146,13 +146,14 @@ def admit(
     view: DeviceView,
     nonces: NoncePool,
     live: int,
+    room: int,
     present: bool,
     now: float,
     monotonic: float,
 ) -> Admission:
     """Return what follows from a request that the relay offered as `session`. Uses its nonce up.
 
-    live: sessions that run or are being asked about.  present: somebody is logged in at the device.
+    live: sessions that run or are being asked about.  room: for how many more there is memory.  present: somebody is logged in at the device.
     now: Unix seconds, never behind the device's time floor.  monotonic: the clock of `nonces`.
     Raises Refused, Untrusted or BadMessage; nothing has happened then, and the nonce of a request that could not
     even be verified is left alone.
@@ -172,12 +173,9 @@ def admit(
         raise PolicyBehind(request.policy, mine)
     _check_scope(verified, view)
     relay = _relay(held, leg_url)
-    if live >= MAX_SESSIONS:
-        raise Refused(
-            f"{live} sessions are open on the device already",
-            code="too_many_sessions",
-            hint="End one of them first.",
-        )
+    if live >= MAX_SESSIONS or room < 1:
+        why = f"{live} sessions are open already" if live >= MAX_SESSIONS else "too little memory is free"
+        raise Refused(f"the device takes no more sessions: {why}", code="too_many_sessions", hint="End one first.")
     ask_s = _consent(held, view, present=present, now=now)
     if not nonces.take(request.nonce, monotonic):
         raise Refused(

@@ -9,10 +9,10 @@ import sys
 def main() -> int:
     """The exit status is documented in docs/agent.md."""
     _fill_standard_streams()
-    if len(sys.argv) > 2 and sys.argv[1] == "session-child":
-        from agent.session.child import main as child_main  # a packaged agent is its own session process
+    if len(sys.argv) > 2 and sys.argv[1] == "session-nursery":
+        from agent.session.nursery import main as nursery_main  # a packaged agent is its own session process
 
-        child_main(sys.argv[2:])
+        nursery_main(sys.argv[2:])
         return 0
     if len(sys.argv) > 2 and sys.argv[1] == "session-launch":
         from agent.platform.posix_launch import main as launch_main  # and what a technician's processes begin as

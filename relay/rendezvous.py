@@ -44,7 +44,9 @@ END_WITHIN_S = 10.0
 """After a leg left, for the device to say over its link how the session ended."""
 
 MAX_SESSIONS = 5_000
-MAX_PER_DEVICE = 16
+MAX_PER_DEVICE = 72
+"""A device takes 64, and some are always on their way."""
+
 MAX_PER_TECHNICIAN = 64
 
 NORMAL, LOST, REFUSED, WITHDRAWN = 1000, 4001, 4003, 4004

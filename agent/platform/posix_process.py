@@ -230,17 +230,22 @@ class PosixProcess:
         self._process.wait()
 
 
-async def wait_unreaped(pid: int) -> Exit:
-    """Return how `pid`, a child of this process, ended, and leave it a zombie."""
+async def wait_for(pidfd: int) -> None:
+    """Return when the process has exited. Not twice at a time for one descriptor."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(pidfd, complete, done)
+    try:
+        await done
+    finally:
+        loop.remove_reader(pidfd)
+
+
+async def wait_unreaped(pid: int) -> Exit:
+    """Return how `pid`, a child of this process, ended, and leave it a zombie."""
     pidfd = os.pidfd_open(pid)
     try:
-        loop.add_reader(pidfd, _complete, done)
-        try:
-            await done
-        finally:
-            loop.remove_reader(pidfd)
+        await wait_for(pidfd)
     finally:
         os.close(pidfd)
     status = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # its pidfd says that it is over
@@ -250,7 +255,7 @@ async def wait_unreaped(pid: int) -> Exit:
     return Exit(signal=name, core_dumped=status.si_code == os.CLD_DUMPED)
 
 
-def _complete(done: asyncio.Future[None]) -> None:
+def complete(done: asyncio.Future[None]) -> None:
     if not done.done():
         done.set_result(None)
 

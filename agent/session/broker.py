@@ -133,7 +133,7 @@ class SessionBroker:
     async def run(self) -> Outcome:
         """Serve the session until it is over; nothing of it is left when this returns, whatever happens."""
         try:
-            child = self._host.start_child()
+            child = await self._host.start_child()
         except AuxilioError as exc:
             return Outcome("failed", exc.message)
         self._child = frozenset({child.pid})

@@ -1,16 +1,16 @@
 """The process that speaks SSH for one session, and may do nothing else.
 
-    main: import everything -> give up every privilege -> Ready -> Start -> dial the leg -> SSH -> Leaving
+    forked with everything imported -> give up every privilege -> Ready -> Start -> dial the leg -> SSH -> Leaving
 
 Nothing from the network is read before privilege is gone, and nothing is imported after it: an interpreter may live
-where the session's uid cannot read. The process ends with its session, and gives its memory back.
+where the session's uid cannot read. The process ends with its session, and gives its memory back (agent.session.nursery
+forks it).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import importlib
 import os
 import socket
@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from agent.session.endpoint import Endpoint
 from agent.session.ipc import (
@@ -55,18 +55,33 @@ GOODBYE_S = 2.5
 """For the last line to reach the technician; a bit more than a leg takes to flush after an abort."""
 
 
-def main(arguments: list[str]) -> None:
-    """arguments: the number of our end of the socketpair; the uid to become, or -."""
-    fd, uid = int(arguments[0]), arguments[1]
-    child_server = _import_all()
+class Modules(NamedTuple):
+    """What a session needs, imported while it can be read."""
+
+    server: ModuleType
+    confine: ModuleType
+    terminal: ModuleType
+
+
+def prepare() -> Modules:
+    """Import all that `run` needs. In the process from which children are forked."""
+    server = _import_all()
     from agent.platform import posix_confine, posix_terminal
 
-    posix_confine.confine(None if uid == "-" else int(uid))
-    gc.freeze()  # what is imported stays: nothing of it needs to be looked at again
+    return Modules(server, posix_confine, posix_terminal)
+
+
+def run(modules: Modules, fd: int, uid: int | None) -> NoReturn:
+    """Give up every privilege, serve the session, and exit. In a process of its own.
+
+    fd: our end of the socketpair.  uid: to become; None: stay who we are.
+    """
     status = EXIT_FAILED
     try:
+        modules.confine.confine(uid)
         loop = asyncio.new_event_loop()
-        status = loop.run_until_complete(_run(fd, child_server, posix_terminal, posix_confine.forbid_processes))
+        serving = _run(fd, modules.server, modules.terminal, modules.confine.forbid_processes)
+        status = loop.run_until_complete(serving)
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()

@@ -216,6 +216,8 @@ class SessionDesk:
             broker.finish(reason, "the agent on the device stops")
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._host is not None:
+            self._host.close()
 
     # -- inside: from an offer to a session -------------------------------------------------------------------------
 
@@ -233,6 +235,7 @@ class SessionDesk:
                 view=self._view(),
                 nonces=self._nonces,
                 live=len(self._live) + len(self._asked),
+                room=self._our_host().room_for_sessions(),
                 present=self._our_host().somebody_present(),
                 now=self._now(),
                 monotonic=self._clock.monotonic(),

@@ -114,8 +114,14 @@ class Host(Protocol):
     def is_own_address(self, address: str) -> bool:
         """Whether a connection to `address` stays on this machine."""
 
+    def room_for_sessions(self) -> int:
+        """For how many more sessions there is memory, without whoever sits at the device feeling it."""
+
     def start(self, launch: Launch) -> Process:
         """Raises Unavailable where no process or terminal can be made."""
 
-    def start_child(self) -> Child:
+    async def start_child(self) -> Child:
         """Raises Unavailable."""
+
+    def close(self) -> None:
+        """No session is left, and none comes."""

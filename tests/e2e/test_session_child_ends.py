@@ -39,14 +39,15 @@ def alive(pid: int) -> bool:
 
 
 def children_of_ours() -> list[str]:
-    """Children of this process, dead ones too, as their name and state."""
+    """Children of this process, dead ones too, as their name and state; without the nursery, which stays a while."""
     mine = []
     for folder in Path("/proc").iterdir():
         try:
             name, _, rest = (folder / "stat").read_text().rpartition(") ")
+            is_nursery = b"agent.session.nursery" in (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if folder.name.isdigit() and int(rest.split()[1]) == os.getpid():
+        if folder.name.isdigit() and not is_nursery and int(rest.split()[1]) == os.getpid():
             mine.append(f"{name}) {rest.split()[0]}")
     return mine
 

@@ -128,7 +128,12 @@ class FakeHost:
         self.processes.append(FakeProcess())
         return self.processes[-1]
 
-    def start_child(self) -> FakeChild:
+    def close(self) -> None: ...
+
+    def room_for_sessions(self) -> int:
+        return 1
+
+    async def start_child(self) -> FakeChild:
         return self.child
 
 

@@ -359,8 +359,8 @@ class SessionWorld:
     # -- what the kernel says ---------------------------------------------------------------------------------------
 
     def children(self) -> list[int]:
-        """Pids of live session children of this process."""
-        return [pid for pid, parent, line in _processes() if parent == os.getpid() and "agent.session.child" in line]
+        """Pids of live session children of this process's nurseries."""
+        return session_children(os.getpid())
 
 
 class _Ears(asyncssh.SSHClient):
@@ -404,6 +404,18 @@ def free_port() -> int:
 
 def _about(message: object) -> str:
     return str(getattr(message, "session", ""))
+
+
+def session_children(supervisor: int) -> list[int]:
+    """Pids of the live session children of a supervisor: forked by its nursery."""
+    processes = _processes()
+    nurseries = {pid for pid, parent, line in processes if parent == supervisor and "agent.session.nursery" in line}
+    return [pid for pid, parent, _ in processes if parent in nurseries]
+
+
+def started_by(supervisor: int) -> list[int]:
+    """Pids of the processes that a supervisor started, but for its nursery."""
+    return [pid for pid, parent, line in _processes() if parent == supervisor and "agent.session.nursery" not in line]
 
 
 def _processes() -> list[tuple[int, int, str]]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.support.agent_process import WITHIN_S, AgentProcess, wait_until
 from tests.support.relay_process import ROOT, RelayProcess
+from tests.support.session_world import session_children, started_by
 
 RIGHTS = "view,shell,files,forward,run,approve"
 
@@ -168,6 +169,5 @@ class World:
         return entries
 
     def session_children(self) -> list[int]:
-        """Processes that the agent started and that still are."""
-        children = Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children").read_text()
-        return [int(pid) for pid in children.split()]
+        """Processes of sessions that still are: those that speak SSH, and what they were started for."""
+        return [*session_children(self.agent.pid), *started_by(self.agent.pid)]

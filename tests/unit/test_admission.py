@@ -136,6 +136,7 @@ def ask(
     *,
     present: bool = False,
     live: int = 0,
+    room: int = 1,
     leg_url: str = RELAY,
     cert: bytes | None = None,
     nonces: NoncePool | None = None,
@@ -152,6 +153,7 @@ def ask(
         view=held,
         nonces=pool,
         live=live,
+        room=room,
         present=present,
         now=NOW,
         monotonic=1.0,
@@ -265,6 +267,7 @@ def test_no_other_address_is_dialled(url: str) -> None:
 def test_sessions_are_counted() -> None:
     ask(view("kiosk"), live=MAX_SESSIONS - 1)
     assert code_of(lambda: ask(view("kiosk"), live=MAX_SESSIONS)) == "too_many_sessions"
+    assert code_of(lambda: ask(view("kiosk"), room=0)) == "too_many_sessions"
 
 
 def test_a_refused_request_does_not_use_its_nonce_up_and_an_admitted_one_does() -> None:

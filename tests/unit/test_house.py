@@ -22,7 +22,7 @@ MAX_LINES = 400
 
 TASK_DRIVERS = {
     "agent/platform/posix_process.py",
-    "agent/platform/posix_sessions.py",
+    "agent/platform/posix_child.py",
     "agent/session/broker.py",
     "agent/session/channels.py",
     "agent/session/child.py",
