@@ -153,7 +153,8 @@ def admit(
 ) -> Admission:
     """Return what follows from a request that the relay offered as `session`. Uses its nonce up.
 
-    live: sessions that run or are being asked about.  room: for how many more there is memory.  present: somebody is logged in at the device.
+    live: sessions that run or are being asked about.  room: for how many more there is memory.
+    present: somebody is logged in at the device.
     now: Unix seconds, never behind the device's time floor.  monotonic: the clock of `nonces`.
     Raises Refused, Untrusted or BadMessage; nothing has happened then, and the nonce of a request that could not
     even be verified is left alone.

@@ -13,9 +13,9 @@ from console.fleet import fetch_device, require_usable
 from console.keys import statement_signer
 from console.login import check_clock
 from console.signed_in import Desk
-from protocol.api import SessionStarted
+from protocol.api import SessionNonce, SessionStarted
 from protocol.codec import encode
-from protocol.errors import AuxilioError, Untrusted
+from protocol.errors import AuxilioError, Refused, Untrusted
 from protocol.ids import DeviceId, SessionId, random_id
 from protocol.leg import Waiting
 from protocol.session import MAX_REQUEST_LIFE_S, SessionRequest
@@ -23,6 +23,9 @@ from protocol.statement import SESSION, seal_statement
 from protocol.text import escape
 from transport.leg import Leg, open_leg
 from transport.relay_address import RelayAddress, parse_address
+
+NONCE_TRIES = 8
+"""Of a device's nonces a small pool waits at the relay; where more technicians come at once, some have to ask again."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -58,12 +61,29 @@ async def reach(desk: Desk, wish: Wish, on_waiting: Callable[[Waiting], None]) -
     device, nonce, info = await _together(
         fetch_device(desk, wish.device), desk.relay.session_nonce(wish.device), desk.relay.info()
     )
-    now = desk.clock.now()
-    check_clock(info.time, now)
+    check_clock(info.time, desk.clock.now())
     require_usable(device, provisional_allowed=wish.provisional)
+    for attempt in range(NONCE_TRIES):
+        try:
+            request, started = await _ask(desk, wish, nonce)
+            break
+        except Refused as exc:
+            # Many technicians at once were lent the same one; the first of them has it, and nothing came of ours.
+            if exc.reason != "nonce_unknown" or attempt == NONCE_TRIES - 1:
+                raise
+            nonce = await desk.relay.session_nonce(wish.device)
+    try:
+        leg = await open_leg(leg_address(desk, started), request.session, started.ticket, on_waiting=on_waiting)
+    except BaseException:
+        await give_up(desk, request.session)
+        raise
+    return Reached(request.session, request.account, leg)
+
+
+async def _ask(desk: Desk, wish: Wish, nonce: SessionNonce) -> tuple[SessionRequest, SessionStarted]:
     if (nonce.policy.epoch, nonce.policy.number) > _order(desk):
         await desk.refresh()
-    account = wish.account or desk.identity.technician.principals[0]
+    now = int(desk.clock.now())
     request = SessionRequest(
         organisation=desk.trust.organisation,
         device=wish.device,
@@ -71,23 +91,18 @@ async def reach(desk: Desk, wish: Wish, on_waiting: Callable[[Waiting], None]) -
         purpose=wish.purpose,
         case=wish.case,
         capabilities=wish.capabilities,
-        account=account,
+        account=wish.account or desk.identity.technician.principals[0],
         ssh_key=wish.ssh_key,
         policy=desk.trust.authority.policy_order,
         nonce=nonce.nonce,
-        issued_at=int(now),
-        expires_at=int(now) + MAX_REQUEST_LIFE_S,
+        issued_at=now,
+        expires_at=now + MAX_REQUEST_LIFE_S,
     )
     signer = statement_signer(desk.identity.key, desk.identity.certificate.blob, desk.passphrases)
     started = await desk.relay.start_session(wish.device, seal_statement(signer, SESSION, encode(request)))
     if started.session != request.session:
         raise Untrusted("the relay started another session than the one asked for", code="wrong_session")
-    try:
-        leg = await open_leg(leg_address(desk, started), request.session, started.ticket, on_waiting=on_waiting)
-    except BaseException:
-        await give_up(desk, request.session)
-        raise
-    return Reached(request.session, account, leg)
+    return request, started
 
 
 async def _together(

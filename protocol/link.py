@@ -24,7 +24,7 @@ from protocol.statement import Signed
 VERSIONS = (1,)
 """The protocol versions that this release speaks, newest last. Two releases back stay in the list."""
 
-NONCE_POOL = 8
+NONCE_POOL = 16
 """Session nonces that an agent keeps at the relay: a session needs no extra round trip, and a burst of technicians
 does not run dry. Each is single-use and short."""
 
