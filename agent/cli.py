@@ -85,12 +85,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--file", type=Path, help="read the token from this file")
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
     sub = add("run", _run, "run the agent until it is stopped", "auxilio-agent run --state ~/agent")
+    sub.add_argument("--join", metavar="TOKEN", help="join first, where this device has not joined yet")
     sub.add_argument("--verbose", action="store_true", help="say more on standard error")
     sub.add_argument(
         "--look-every", type=_look, default=300.0, metavar="S", help="look at the device every S seconds (default 300)"
     )
     sub = add("status", _status, "show how it stands", "auxilio-agent status --json")
     sub.add_argument("--json", action="store_true", help="print it as JSON")
+    sub.add_argument("--id", action="store_true", help="print the device's id and nothing else")
     sub = add("log", _log, "show the log of requests, sessions and commands", "auxilio-agent log -n 20")
     sub.add_argument("-n", type=_count, default=50, metavar="N", help="the last N entries (default 50; 0: all)")
     sub.add_argument("--json", action="store_true", help="print entries as JSON lines")
@@ -256,7 +258,7 @@ def _run(options: argparse.Namespace) -> int:
         format="auxilio-agent: %(message)s",
         stream=sys.stderr,
     )
-    if run_agent(options.state, SystemClock(), look_s=options.look_every):
+    if run_agent(options.state, SystemClock(), look_s=options.look_every, token=options.join):
         print(say("left"))
     return EXIT_OK
 
@@ -268,7 +270,9 @@ def _status(options: argparse.Namespace) -> int:
     from protocol.system_clock import SystemClock
 
     status = read_status(options.state)
-    if options.json:
+    if options.id:
+        print(status["device"])
+    elif options.json:
         print(json.dumps(status, indent=2))
     else:
         print(show_status(status, SystemClock().now()))

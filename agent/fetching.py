@@ -7,6 +7,7 @@ next Welcome announces anew whatever is still missing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -66,6 +67,8 @@ class Fetcher:
         self._wanted = NOTHING
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
 
     def link_up(self, relay: RelayAddress, bearer: str) -> None:
         self._relay = (relay, bearer)
@@ -73,9 +76,22 @@ class Fetcher:
     def link_down(self) -> None:
         self._relay = None
         self._wanted = NOTHING
+        self._settled.set()
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing that was announced is still to be looked at."""
+        return self._settled.is_set()
+
+    async def settled(self, within_s: float) -> None:
+        """Return when `is_settled`, or after `within_s` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._settled.wait()
 
     def announced(self, documents: Announced) -> None:
         self._wanted = merged(self._wanted, documents)
+        self._settled.clear()
         self._wake.set()
 
     def notice(self) -> None:
@@ -87,6 +103,7 @@ class Fetcher:
             await self._wake.wait()
             self._wake.clear()
             await self._fetch_wanted()
+            self._settled.set()
 
     async def _fetch_wanted(self) -> None:
         attempt = 0

@@ -120,6 +120,12 @@ async def join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
         return await _join(state, token, clock)
 
 
+def keep_token(state: StateDir, text: str, clock: Clock) -> None:
+    """Keep the join token `text` for `join_by_itself`. For whoever holds the lock. Raises ConfigInvalid."""
+    read_grant(parse_join_token(text), max(clock.now(), BUILT_AT))
+    state.write(JOIN_TOKEN, text.strip().encode("ascii"))
+
+
 async def join_by_itself(state: StateDir, clock: Clock) -> Membership | None:
     """Join with the token that is kept, however long no relay can be reached. None where none is kept, or it has
     joined. For whoever holds the lock. Raises as `join`, but RelayUnreachable, Unavailable and PeerFault.

@@ -26,6 +26,7 @@ from agent.journal import FileJournal, read_journal
 from agent.link_driver import LinkDriver
 from agent.membership import load_keys, load_membership
 from agent.messages import say
+from agent.offers import Offers
 from agent.release import RELEASE
 from agent.report_desk import ReportDesk
 from agent.reporter import Reporter
@@ -108,6 +109,7 @@ class Agent:
             fetch_policy=self.fetcher.fetch_policy,
             ask=self._asked,
         )
+        self.offers = Offers(self.fetcher, self.desk.offer)
         make_reporter = partial(
             Reporter,
             state,
@@ -136,7 +138,7 @@ class Agent:
                 loop.add_signal_handler(number, self._stop.set)
         await self._listen()
         self.journal.record("started", agent=RELEASE, device=self.membership.device)
-        parts = (self.link.run, self.reports.run, self.fetcher.run, self._keep_house)
+        parts = (self.link.run, self.reports.run, self.fetcher.run, self.offers.run, self._keep_house)
         unwatch = platform.watch_network(self.link.network_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -247,8 +249,9 @@ class Agent:
     def link_message(self, message: ToAgent) -> None:
         match message:
             case SessionOffer():
-                self.desk.offer(message)
+                self.offers.offer(message)
             case SessionClose(session=session, reason=reason):
+                self.offers.withdraw(session)
                 self.desk.withdraw(session, reason)
             case ReportAck():
                 self.reports.on_ack(message)
@@ -345,14 +348,20 @@ def _own_uid() -> int:
     return os.geteuid() if hasattr(os, "geteuid") else 0
 
 
-def run_agent(path: Path, clock: Clock, *, look_s: float = CHEAP_S) -> bool:
+def run_agent(path: Path, clock: Clock, *, look_s: float = CHEAP_S, token: str | None = None) -> bool:
     """Run the agent whose state is at `path`; return whether it left its organisation. Raises AuxilioError.
+
+    token: joined with first, where the device has not joined yet, however long no relay can be reached.
 
     A directory that came from another machine is put aside first; with a token that is kept here the device joins.
     """
-    state = StateDir(path)
+    state = StateDir(path, make=token is not None)
     state.lock()  # held until this process ends
     settle(state, platform.this_machine(), clock)
+    if token is not None and state.read("membership.json") is None:
+        from agent.joining import keep_token
+
+        keep_token(state, token, clock)
 
     async def main() -> bool:
         joined = None

@@ -64,6 +64,13 @@ def _parser() -> _Parser:
     run.add_argument("--ready-file", type=Path, metavar="FILE", help="write where it serves, as JSON, once it does")
     run.epilog = "Example: auxilio-relay run --dir /var/lib/auxilio-relay"
 
+    run.add_argument(
+        "--organisation", action="append", default=[], metavar="FINGERPRINT", help="serve it, too; repeatable"
+    )
+
+    address = _command(commands, "address", "print how this relay is reached and trusted, as options of `auxilio`")
+    address.epilog = "Example: auxilio authority init $(auxilio-relay address)"
+
     check = _command(commands, "check", "look at configuration, certificate, database, disk, ports and clock")
     check.add_argument("--json", action="store_true", help="one JSON object a line")
     check.epilog = (
@@ -111,6 +118,10 @@ def _run(given: argparse.Namespace) -> int:
             from relay.organisations import organisations
 
             return organisations(given)
+        case "address":
+            from relay.organisations import address
+
+            return address(given)
         case "check":
             from relay.check import check
 

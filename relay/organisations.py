@@ -1,4 +1,4 @@
-"""`auxilio-relay organisation add|list`. Both work while the relay runs."""
+"""`auxilio-relay organisation add|list`, which work while the relay runs, and `auxilio-relay address`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from protocol.errors import EXIT_OK, BadMessage, ConfigInvalid, UsageInvalid
 from protocol.ids import OrganisationId, parse_organisation_id
 from protocol.system_clock import SystemClock
 from relay import config
+from relay.certificate import read_certificate
 from relay.store.documents import add_organisation, list_organisations
 from relay.store.engine import Database, open_database
 from relay.store.migrate import HEAD, revision
@@ -31,13 +32,8 @@ class OrganisationLine(Record, frozen=True, kw_only=True):
 def organisations(given: argparse.Namespace) -> int:
     path = config.load(given.dir).database
     if given.action == "add":
-        try:
-            fingerprint = parse_organisation_id(given.fingerprint.strip().lower())
-        except BadMessage as exc:
-            raise UsageInvalid(exc.message, hint=exc.hint) from exc
-        now = SystemClock().now()
-        new = asyncio.run(_with(path, lambda d: d.write(lambda c: add_organisation(c, fingerprint, now))))
-        print(f"{fingerprint} {'added' if new else 'was there already'}")
+        new = add(path, given.fingerprint)
+        print(f"{given.fingerprint.strip().lower()} {'added' if new else 'was there already'}")
         return EXIT_OK
     for id_, devices, charter in asyncio.run(_with(path, lambda d: d.read(list_organisations))):
         if given.json:
@@ -46,6 +42,28 @@ def organisations(given: argparse.Namespace) -> int:
         else:
             state = f"charter {charter}" if charter else "no charter published yet"
             print(f"{id_}  {devices} device{'' if devices == 1 else 's'}, {state}")
+    return EXIT_OK
+
+
+def add(path: Path, text: str) -> bool:
+    """Serve the organisation `text`; False: it was served already. path: of the database. Raises UsageInvalid, ..."""
+    try:
+        fingerprint = parse_organisation_id(text.strip().lower())
+    except BadMessage as exc:
+        raise UsageInvalid(exc.message, hint=exc.hint) from exc
+    now = SystemClock().now()
+    return asyncio.run(_with(path, lambda d: d.write(lambda c: add_organisation(c, fingerprint, now))))
+
+
+def address(given: argparse.Namespace) -> int:
+    """Print `--relay URL --pin PIN`, or without the pin where a proxy in front has the certificate."""
+    settings = config.load(given.dir)
+    if not settings.names:
+        raise ConfigInvalid("this relay has no name", hint="[server] names in its configuration say how it is dialled.")
+    words = ["--relay", f"https://{settings.names[0]}"]
+    if settings.certificate is not None:
+        words += ["--pin", read_certificate(settings.certificate).pin]
+    print(" ".join(words))
     return EXIT_OK
 
 

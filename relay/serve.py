@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.errors import EXIT_OK
 from relay import app, config, logs
+from relay.organisations import add
 
 SWITCH_INTERVAL_S = 0.001
 """How long a database thread may hold the interpreter while the loop waits: a fifth of Python's default, since the
@@ -21,6 +22,8 @@ def serve(given: argparse.Namespace) -> int:
     settings = config.load(given.dir)
     if given.listen:
         settings = msgspec.structs.replace(settings, listen=config.parse_address(given.listen, "--listen"))
+    for fingerprint in given.organisation:
+        add(settings.database, fingerprint)
     logs.set_up(settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from console.authority.change import publish_all
+from console.authority.founder import certify_founder
 from console.authority.initialise import Plan, initialise
 from console.authority.publishing import adopt_from_relays
 from console.authority.rotate import Rotation, Step, rotate
@@ -54,6 +55,8 @@ def authority() -> None:
 @click.option("--pin", "pins", multiple=True, metavar="PIN", help="Its pin, one for each --relay, in the same order.")
 @click.option("--unattended", multiple=True, metavar="SELECTOR", help="Devices where nobody is asked; repeatable.")
 @click.option("--valid", "life_s", type=DURATION, default=DEFAULT_POLICY_LIFE_S, help="Life of policy 1 [90d].")
+@click.option("--technician", metavar="NAME", help="Make yourself the first technician, who may do everything.")
+@click.option("--key", metavar="FILE", help="Your key for that [the first in ~/.ssh; else one is made].")
 @click.option("--no-passphrase", is_flag=True, help="Leave the private keys unprotected on this disk.")
 @passphrase_file
 @click.option("--root-agent", metavar="FINGERPRINT", help="Use a key in ssh-agent as root.")
@@ -70,6 +73,8 @@ def init(
     pins: tuple[str, ...],
     unattended: tuple[str, ...],
     life_s: int,
+    technician: str | None,
+    key: str | None,
     no_passphrase: bool,
     passphrase_file: Path | None,
     as_json: bool,
@@ -79,9 +84,11 @@ def init(
 
     \b
     Example:
-      auxilio authority init --relay https://relay.example:443 --pin sha256:...
+      auxilio authority init --relay https://relay.example:443 --pin sha256:... --technician ana
     """
     settings = load_settings(home)
+    if key is not None and technician is None:
+        raise UsageInvalid("--key is of a --technician", hint="--technician NAME makes you the first one.")
     if settings.organisation is not None:
         raise another_organisation()
     in_agent: dict[Role, str] = {}
@@ -100,13 +107,17 @@ def init(
     store = initialise(home, plan)
     organisation = store.authority.organisation
     load_trust(home, organisation).accept(store.charters, store.policy.signed)
-    save_settings(home, msgspec.structs.replace(settings, organisation=organisation))
+    settings = msgspec.structs.replace(settings, organisation=organisation)
+    if technician is not None:
+        path = certify_founder(home, store, technician, key, passphrases(passphrase_file), plan)
+        settings = msgspec.structs.replace(settings, key=str(path))
+    save_settings(home, settings)
     if as_json:
-        print_json({"organisation": organisation, "folder": str(store.folder)})
+        print_json({"organisation": organisation, "folder": str(store.folder), "key": settings.key})
         return
     print_pairs([("organisation", organisation), ("folder", str(store.folder))])
     say("the relay's operator admits it with: auxilio-relay organisation add " + organisation)
-    say("then: auxilio policy publish")
+    say("then: auxilio login" if technician is not None else "then: auxilio policy publish")
     _tell_offline(store)
 
 
@@ -146,9 +157,10 @@ def unattended_rules(selectors: tuple[str, ...]) -> tuple[ConsentRule, ...]:
 
 
 @authority.command()
+@click.option("--id", "only_id", is_flag=True, help="Print the organisation's fingerprint and nothing else.")
 @as_json
 @click.pass_obj
-def show(home: Home, as_json: bool) -> None:
+def show(home: Home, only_id: bool, as_json: bool) -> None:
     """Show the organisation's fingerprint, its keys, and which charter and policy are in force.
 
     \b
@@ -156,6 +168,9 @@ def show(home: Home, as_json: bool) -> None:
       auxilio authority show --json
     """
     store = open_store(home)
+    if only_id:
+        print(store.authority.organisation)
+        return
     policy = store.policy.policy
     keys = [
         {

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from console.authority.publishing import publish
 from console.authority.store import has_store, open_store
 from console.cli import in_loop
 from console.commands.options import as_json, passphrase_file, passphrases, say
@@ -14,7 +15,7 @@ from console.home import Home
 from console.keys import default_key, find_key
 from console.render import print_json, print_pairs, when
 from console.settings import Settings, adopt_organisation, load_settings, relay_in_use, save_settings
-from console.signed_in import open_desk
+from console.signed_in import Desk, open_desk
 from protocol.errors import ConfigInvalid, Refused
 from protocol.policy import Relay
 from transport.relay_address import parse_address
@@ -49,6 +50,7 @@ async def login(
     settings = _settled(home, load_settings(home), relay, pin, organisation, key)
     desk = open_desk(home, settings, relay_in_use(settings), passphrases(passphrase_file), say)
     async with desk.relay.client:
+        await _introduce(home, desk)
         await desk.refresh()
         if desk.trust.authority.charter is None:
             raise Refused(
@@ -88,6 +90,21 @@ async def login(
             ("certificate", f"until {when(identity.certificate.valid_before)}"),
         ]
     )
+
+
+async def _introduce(home: Home, desk: Desk) -> None:
+    """Whose authority is here need not publish first: a relay that has nothing of it yet is brought it."""
+    if not has_store(home) or open_store(home).authority.organisation != desk.trust.organisation:
+        return
+    if await desk.relay.charters():
+        return
+    for result in await publish(open_store(home), home):
+        if result.error is None:
+            say(f"published charter and policy at {result.url}")
+        elif parse_address(result.url).dialled_name == desk.relay.address.dialled_name:
+            raise result.error
+        else:
+            say(f"{result.url} has not got them yet: {result.error.message}")
 
 
 def _settled(
