@@ -2,7 +2,7 @@
 
 The host key is the device key, and the id is its hash: nothing is asked and nothing is remembered; another key ends
 the attempt. The user is admitted by an ephemeral key that the signed session request names. This is the console's one
-module that imports asyncssh, and only `auxilio ssh` imports it.
+module that imports asyncssh, and only commands that open a session import it.
 """
 
 from __future__ import annotations
