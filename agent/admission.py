@@ -26,6 +26,7 @@ from protocol.authority import Authority
 from protocol.certificate import check_certificate, parse_certificate
 from protocol.device_record import DeviceRecord, facts_of
 from protocol.errors import AuxilioError, ConfigInvalid, Refused, Untrusted
+from protocol.forward import Target, parse_target
 from protocol.ids import DeviceId, OrganisationId, SessionId
 from protocol.link import PolicyNumber
 from protocol.policy import DEFAULT_CONSENT, ConsentRule, FilesRule, HeldPolicy, Relay
@@ -69,6 +70,16 @@ class DeviceView(msgspec.Struct, frozen=True, kw_only=True):
     def consent(self, held: HeldPolicy) -> ConsentRule:
         """The rule that holds here. Of a provisional device nobody vouched for the tags by which rules are chosen."""
         return held.consent_for(self.matches) if self.record is not None else DEFAULT_CONSENT
+
+    def forward_targets(self) -> tuple[Target, ...]:
+        """What may be forwarded to; an entry that this release cannot read permits nothing. Raises Refused."""
+        targets = []
+        for text in _held_policy(self).policy.forward:
+            try:
+                targets.append(parse_target(text))
+            except ConfigInvalid:
+                continue
+        return tuple(targets)
 
     def files(self) -> FilesRule:
         """The folder that file sessions are held to here. Raises Refused (no_policy, device_removed)."""

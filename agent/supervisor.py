@@ -232,7 +232,7 @@ class Agent:
     def link_up(self, welcome: Welcome, relay: RelayAddress) -> None:
         self.journal.record("online", relay=relay.dialled_name, offline_reason=self.link.machine.offline_reason)
         self.fetcher.link_up(relay, welcome.blob_token)
-        self.desk.link_up()
+        self.desk.link_up(frozenset(welcome.guarded_ports))
         self.reports.link_up(relay, welcome.blob_token, welcome.report)
 
     def link_down(self, reason: str) -> None:

@@ -37,7 +37,7 @@ DEFAULT_PURPOSE = "remote shell"
 HANGUP_S = 5.0
 """For the goodbye to reach the device, and the device to close, once ssh is gone."""
 
-CAPABILITIES = ("shell",)
+CAPABILITIES = ("shell", "files", "forward")
 """Stock ssh does not tell its ProxyCommand what it is for; devices check every channel anyway."""
 
 

@@ -58,6 +58,7 @@ class Welcome(Record, frozen=True, kw_only=True, tag="welcome"):
 
     heartbeat_s: what the relay pings by.  blob_token: bearer for GET/PUT /v1/blobs of this device.
     charter, record: highest numbers that the relay holds for it (0: none).  report: last report number it committed.
+    guarded_ports: of the relay's machine, that no forward may reach: where agent and relay share one. It only forbids.
     """
 
     version: int
@@ -67,6 +68,7 @@ class Welcome(Record, frozen=True, kw_only=True, tag="welcome"):
     policy: PolicyNumber
     record: int
     report: int
+    guarded_ports: tuple[int, ...] = ()
 
 
 class Documents(Record, frozen=True, kw_only=True, tag="documents"):

@@ -13,7 +13,8 @@ import msgspec
 
 from protocol.charter import MAX_DOCUMENT_NUMBER, HeldCharter, unknown_critical
 from protocol.codec import MAX_DOCUMENT_BYTES, Record, Strict, decode, encode
-from protocol.errors import BadMessage
+from protocol.errors import BadMessage, UsageInvalid
+from protocol.forward import MAX_TARGETS, parse_target
 from protocol.ids import Sha256, sha256
 from protocol.link import PolicyNumber
 from protocol.revocation import Revocations
@@ -31,6 +32,11 @@ MAX_CONSENT_RULES = 64
 MAX_FILES_RULES = 64
 MAX_ROOT_CHARS = 1024
 MAX_CONSENT_WAIT_S = 600
+
+
+DEFAULT_FORWARD = ("localhost:*", "gateway:*")
+"""Of an organisation's first policy: the device's own services, and the page of the modem or router before it. Who may
+forward at all is in their certificate."""
 
 
 class Relay(Record, frozen=True, kw_only=True):
@@ -78,7 +84,8 @@ class Policy(Record, frozen=True, kw_only=True):
 
     (epoch, number) orders policies.  previous: SHA-256 of the one before, or None.  *_at: Unix seconds; *_s: seconds.
     max_certificate_s: longest technician certificate that devices accept.  max_session_s: when a session is ended.
-    forward: targets that `forward` may reach, "host:port" with * allowed.  stale_after_s: unseen for longer is stale.
+    files: the first rule that matches a device holds.  forward: targets, as protocol.forward reads them.
+    stale_after_s: unseen for longer is stale.
     recording_recipients, sealing_keys: age X25519 recipients.  wave_limit: devices a wave may have without release.
     critical: as in Charter.
     """
@@ -158,10 +165,19 @@ def _check_files(rules: tuple[FilesRule, ...]) -> None:
     for rule in rules:
         if not tags_only(parse(rule.where)):
             raise BadMessage("a rule for files selects by signed tags and ids alone")
-        if not (rule.root.startswith("/") or rule.root == "~" or rule.root.startswith("~/")):
-            raise BadMessage("the root of a rule for files is an absolute folder, or one in ~")
-        if len(rule.root) > MAX_ROOT_CHARS or "\0" in rule.root or ".." in rule.root.split("/"):
-            raise BadMessage("the root of a rule for files is too long, or leads upwards")
+        if len(rule.root) > MAX_ROOT_CHARS or "\0" in rule.root:
+            raise BadMessage("the root of a rule for files is too long, or no path")
+
+
+def _check_forward(targets: tuple[str, ...]) -> None:
+    """Only where a policy is signed: to a device, a target that a later release writes permits nothing."""
+    if len(targets) > MAX_TARGETS:
+        raise BadMessage(f"a policy lists at most {MAX_TARGETS} targets for forwards")
+    try:
+        for target in targets:
+            parse_target(target)
+    except UsageInvalid as exc:
+        raise BadMessage(exc.message, hint=exc.hint) from exc
 
 
 def open_policy(signed: Signed, charter: HeldCharter) -> HeldPolicy:
@@ -177,6 +193,12 @@ def open_policy(signed: Signed, charter: HeldCharter) -> HeldPolicy:
 
 
 def policy_payload(policy: Policy) -> bytes:
-    """The bytes to sign. Raises BadMessage where no device would accept the policy."""
+    """The bytes to sign. Raises BadMessage where no device would accept the policy, or a part of it could mean
+    nothing."""
     _check_shape(policy)
+    for rule in policy.files:
+        folders = rule.root.split("/")
+        if folders[0] not in ("", "~") or ".." in folders:
+            raise BadMessage("the root of a rule for files is an absolute folder, or one in ~")
+    _check_forward(policy.forward)
     return encode(policy)

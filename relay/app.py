@@ -94,6 +94,7 @@ async def _run(config: Config, database: Database, ready_file: Path | None) -> N
         await listener.start(application(services))
         admin_runner, admin_port = await _serve_admin(services, config.admin)
         started.push_async_callback(admin_runner.cleanup)
+        services.link_driver.guarded_ports = (admin_port,)
         ready = _ready(config, services, listener.port, admin_port)
         await _serve(services, listener, ready, ready_file)
     logs.info("stopped")

@@ -100,6 +100,8 @@ class LinkDriver:
         self._kept = kept
         self._uniform = uniform
         self._entropy = entropy
+        self.guarded_ports: tuple[int, ...] = ()
+        """Of this machine, that an agent on it forwards nobody to: those of the operators."""
 
     async def serve(self, request: web.Request, address: str, hello_done: Callable[[], None]) -> web.WebSocketResponse:
         """address: where the agent comes from.  hello_done: called once, when it is no stranger any more, or gone."""
@@ -158,6 +160,7 @@ class LinkDriver:
                 policy=held.authority.policy_order,
                 record=key.record_number,
                 report=key.report_number,
+                guarded_ports=self.guarded_ports,
             )
         )
         newer = held.newer_than(hello.charter, hello.policy)

@@ -36,6 +36,8 @@ class Root:
 
     def __init__(self, folder: bytes, home: bytes) -> None:
         """folder, home: absolute. Raises OSError where `folder` cannot be opened."""
+        if not folder.startswith(b"/"):
+            raise failure(errno.ENOENT, folder)
         self.confined = os.path.realpath(folder) != b"/"
         self._fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._folder = os.readlink(f"/proc/self/fd/{self._fd}".encode())

@@ -10,7 +10,10 @@ import asyncio
 import contextlib
 import errno
 import socket
+import sys
 from collections.abc import Callable
+
+from agent.facts.parsers.kernel import parse_ipv4_routes, parse_ipv6_routes
 
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE = 0x10, 0x40
@@ -89,3 +92,26 @@ def source_address(destination: str) -> str | None:
             return str(probe.getsockname()[0])
     except OSError:
         return None
+
+
+ROUTES = "/proc/net/route"
+ROUTES6 = "/proc/net/ipv6_route"
+MAX_TABLE_BYTES = 1024 * 1024
+
+
+def gateways() -> list[tuple[str, int]]:
+    """The default gateways, the one that is used first: address, and index of the interface; IPv4 before IPv6."""
+    routes = (*parse_ipv4_routes(_table(ROUTES), sys.byteorder), *parse_ipv6_routes(_table(ROUTES6)))
+    found = []
+    for route in sorted((r for r in routes if r.gateway), key=lambda r: (r.family, r.metric)):
+        with contextlib.suppress(OSError):  # it went away meanwhile
+            found.append((route.gateway, socket.if_nametoindex(route.interface)))
+    return found
+
+
+def _table(path: str) -> str:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return file.read(MAX_TABLE_BYTES)
+    except OSError:
+        return ""  # a kernel without IPv6, or no Linux

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.platform import posix_accounts, posix_process
+from agent.platform import posix_accounts, posix_network, posix_process
 from agent.platform.posix_confine import NOBODY, SLOTS, unallocated_uid
 from agent.session.host import Account, Launch, Process
 from protocol.errors import Unavailable
@@ -32,6 +33,12 @@ class PosixHost:
 
     def somebody_present(self) -> bool:
         return bool(posix_accounts.present_users())
+
+    def gateways(self) -> list[tuple[str, int]]:
+        return posix_network.gateways()
+
+    def is_own_address(self, address: str) -> bool:
+        return ipaddress.ip_address(address).is_loopback or posix_network.source_address(address) == address
 
     def start(self, launch: Launch) -> Process:
         return posix_process.start(launch)

@@ -18,10 +18,12 @@ import msgspec
 
 from agent.admission import DeviceView, Ended, Running
 from agent.session.channels import MAX_CHANNELS, Channels
+from agent.session.endpoint import Endpoint
+from agent.session.forwards import Forwards
 from agent.session.host import Child, Host
 from agent.session.ipc import (
     Authenticated,
-    Endpoint,
+    Connect,
     Finish,
     FromChild,
     Hangup,
@@ -77,7 +79,9 @@ class SessionBroker:
         journal: Journal,
         view: Callable[[], DeviceView],
         now: Callable[[], float],
+        guarded: Callable[[], frozenset[int]] = frozenset,
     ) -> None:
+        """guarded: see Forwards."""
         self.running = running
         self.state = State.STARTING
         self._relay = relay
@@ -86,6 +90,16 @@ class SessionBroker:
         self._device_key = device_key
         self._journal = journal
         self._channels = Channels(running, host=host, journal=journal, view=view, now=now, send=self._send)
+        self._forwards = Forwards(
+            running,
+            host=host,
+            journal=journal,
+            view=view,
+            now=now,
+            send=self._send,
+            guarded=guarded,
+            end=lambda ended: self.finish(ended.ending, ended.message),
+        )
         self._child: frozenset[int] = frozenset()
         self._signed = False
         self._turned_down = 0
@@ -175,6 +189,9 @@ class SessionBroker:
             case Open():
                 self._expect(State.OPEN)
                 self._channels.open(message)
+            case Connect():
+                self._expect(State.OPEN)
+                self._forwards.connect(message)
             case Signal():
                 self._expect(State.OPEN)
                 self._channels.signal(message)
@@ -246,7 +263,10 @@ class SessionBroker:
         everything = outcome.reason in ENDED_BY_US
         # At once, so that a process which ignores SIGHUP does not give its technician two seconds more of shell.
         await asyncio.gather(
-            child.end(GOODBYE_S), self._channels.end_all(everything=everything), return_exceptions=True
+            child.end(GOODBYE_S),
+            self._channels.end_all(everything=everything),
+            self._forwards.end_all(),
+            return_exceptions=True,
         )
         if self._endpoint is not None:
             self._endpoint.close()

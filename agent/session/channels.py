@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable
 
 import msgspec
 
 from agent.admission import DeviceView, Ended, Kind, Running, may_open
+from agent.session.endpoint import Send
 from agent.session.file_notes import FileNotes
 from agent.session.host import Account, Exit, Host, Launch, Process
 from agent.session.ipc import Denied, Exited, Open, Opened, Signal
 from agent.session.journal import Journal
-from protocol.codec import Record
 from protocol.errors import AuxilioError, BadMessage, Refused
 
 MAX_CHANNELS = 10
@@ -47,10 +46,6 @@ class Task(msgspec.Struct):
 
     process: Process
     waiter: asyncio.Task[None]
-
-
-class Send(Protocol):
-    def __call__(self, message: Record, descriptors: Sequence[int] = ()) -> None: ...
 
 
 class Channels:

@@ -21,9 +21,9 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from agent.session.endpoint import Endpoint
 from agent.session.ipc import (
     Denied,
-    Endpoint,
     Exited,
     Finish,
     Joined,

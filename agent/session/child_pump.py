@@ -95,16 +95,18 @@ class Sink:
         self._resume = resume
         self._fd: int | None = None
         self._terminal = False
+        self._end_of_output: Callable[[int], None] | None = None
         self._pending = bytearray()
         self._paused = False
         self._ending = False
         self._dead = False
 
-    def open(self, fd: int, *, terminal: bool) -> None:
-        """fd: becomes ours to close."""
+    def open(self, fd: int, *, terminal: bool, finish: Callable[[int], None] | None = None) -> None:
+        """fd: becomes ours to close.  finish: called with it at the end, where closing it would not tell the reader."""
         os.set_blocking(fd, False)
         self._fd = fd
         self._terminal = terminal
+        self._end_of_output = finish
         self._flush()
 
     def feed(self, data: bytes) -> None:
@@ -138,7 +140,15 @@ class Sink:
             return
         self._release()  # which may deliver more, and come back here, before it returns
         if self._ending and not self._pending and not self._terminal:
+            if self._end_of_output is not None and self._fd is not None:
+                with contextlib.suppress(OSError):  # the reader is gone altogether
+                    self._end_of_output(self._fd)
             self.close()
+
+    @property
+    def closed(self) -> bool:
+        """No more is taken: it was ended, or what reads it is gone."""
+        return self._dead
 
     def _hold(self) -> None:
         if not self._paused:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import asyncssh
 from asyncssh.encryption import get_encryption_algs
@@ -16,10 +16,22 @@ from asyncssh.kex import get_kex_algs
 from asyncssh.public_key import SSHKeyPair
 
 from agent.session.child_channel import Channel, Surroundings
+from agent.session.child_forward import Forward
 from agent.session.child_tunnel import Tunnel
-from agent.session.ipc import HASH_SIZES, Authenticated, Endpoint, Sign, Start, TurnedDown, decode_to_child
+from agent.session.endpoint import Endpoint
+from agent.session.ipc import (
+    HASH_SIZES,
+    MAX_CONNECTING,
+    Authenticated,
+    Connect,
+    Sign,
+    Start,
+    TurnedDown,
+    decode_to_child,
+)
 from agent.session.ipc import Signed as SignedMessage
 from protocol.errors import AuxilioError
+from protocol.forward import MAX_HOST_CHARS, MAX_PORT
 from transport.leg import Leg
 
 KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
@@ -40,6 +52,10 @@ KEEPALIVE_MISSED = 3
 
 WINDOW_BYTES = 2 * 1024 * 1024
 """What a client may send ahead on one channel: 20 MB/s over 100 ms, and ten channels stay within a child's memory."""
+
+FORWARD_WINDOW_BYTES = 1024 * 1024
+MAX_FORWARDS = 64
+"""At one time. Each is two of the child's descriptors, and a window of memory where the device's side is slow."""
 
 MAX_PACKET_BYTES = 128 * 1024
 SIGN_WITHIN_S = 10.0
@@ -86,6 +102,7 @@ class Server(asyncssh.SSHServer):
         self._start = start
         self._around = around
         self._channels: dict[int, Channel] = {}
+        self._forwards: dict[int, Forward] = {}
         self._next = 0
         self.connection: asyncssh.SSHServerConnection | None = None
         self.lost: Exception | None = None
@@ -125,14 +142,33 @@ class Server(asyncssh.SSHServer):
         self._channels[self._next] = channel
         return channel
 
-    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
-        self._around.tell(TurnedDown(what="forward", detail=f"{dest_host[:200]}:{dest_port}"))
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> tuple[asyncssh.SSHTCPChannel[bytes], Coroutine[None, None, Forward]]:
+        assert self.connection is not None
+        if len(dest_host) > MAX_HOST_CHARS or not 1 <= dest_port <= MAX_PORT:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "no host and port")
+        waiting = sum(not forward.connected for forward in self._forwards.values())
+        if len(self._forwards) >= MAX_FORWARDS or waiting >= MAX_CONNECTING:
+            raise asyncssh.ChannelOpenError(
+                asyncssh.OPEN_RESOURCE_SHORTAGE, f"a session has {MAX_FORWARDS} forwarded connections at most"
+            )
+        self._next += 1
+        forward = Forward(self._next, self._around, self._forget)
+        self._forwards[self._next] = forward
+        self._around.tell(Connect(channel=self._next, host=dest_host, port=dest_port))
+        chan = self.connection.create_tcp_channel(window=FORWARD_WINDOW_BYTES, max_pktsize=MAX_PACKET_BYTES)
+        return chan, forward.ready()
+
+    def unix_connection_requested(self, dest_path: str) -> bool:
+        """Sockets that are files are never forwarded to: the agent's own, Docker's, the desktop's."""
+        self._around.tell(TurnedDown(what="forward", detail=dest_path[:200]))
         raise asyncssh.ChannelOpenError(
-            asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "this device forwards no connections"
+            asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "sockets of the file system are not forwarded to"
         )
 
-    def channel(self, number: int) -> Channel | None:
-        return self._channels.get(number)
+    def channel(self, number: int) -> Channel | Forward | None:
+        return self._channels.get(number) or self._forwards.get(number)
 
     def say_to_all(self, text: str) -> None:
         for channel in list(self._channels.values()):
@@ -140,6 +176,7 @@ class Server(asyncssh.SSHServer):
 
     def _forget(self, number: int) -> None:
         self._channels.pop(number, None)
+        self._forwards.pop(number, None)
 
 
 async def serve(leg: Leg, start: Start, key: SupervisorKey, server: Server) -> None:

@@ -108,12 +108,14 @@ class SessionDesk:
         self._past: deque[int] = deque(maxlen=MAX_PAST)
         self._linked = False
         self._closed = False
+        self._guarded: frozenset[int] = frozenset()
 
     # -- the link ---------------------------------------------------------------------------------------------------
 
-    def link_up(self) -> None:
-        """The link stands, and the relay's pool of nonces is empty."""
+    def link_up(self, guarded: frozenset[int] = frozenset()) -> None:
+        """The link stands, and the relay's pool of nonces is empty. guarded: its ports that no forward may reach."""
         self._linked = True
+        self._guarded = guarded
         self._nonces.age(self._clock.monotonic())
         self._top_up()
         self._set_timer()
@@ -315,6 +317,7 @@ class SessionDesk:
             journal=self._journal,
             view=self._view,
             now=self._now,
+            guarded=lambda: self._guarded,
         )
         self._live[request.session] = broker
         self._journal.record("session_started", session=request.session, asked=asked)

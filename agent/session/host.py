@@ -108,6 +108,12 @@ class Host(Protocol):
     def somebody_present(self) -> bool:
         """Whether somebody is logged in at the device itself."""
 
+    def gateways(self) -> list[tuple[str, int]]:
+        """The device's default gateways, the one in use first: address, and index of the interface. IPv4 first."""
+
+    def is_own_address(self, address: str) -> bool:
+        """Whether a connection to `address` stays on this machine."""
+
     def start(self, launch: Launch) -> Process:
         """Raises Unavailable where no process or terminal can be made."""
 

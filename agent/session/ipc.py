@@ -14,6 +14,7 @@ out of turn ends the session.
       |  Authenticated ------------------>  |
       |  Open --------------------------->  |   per channel: checked against the policy as it is now
       |  <----------- Opened + descriptors  |   or Denied
+      |  Connect ------------------------>  |   per forward: likewise; Opened + a socket, or Denied
       |  Signal, Hangup -> ... <--- Exited  |
       |  <------------------------- Finish  |   say why, then leave
       |  Leaving ------------------------>  |
@@ -21,17 +22,11 @@ out of turn ends the session.
 
 from __future__ import annotations
 
-import array
-import asyncio
-import contextlib
-import os
 import re
-import socket
-from collections import deque
-from collections.abc import Sequence
 
-from protocol.codec import Record, decode, encode
-from protocol.errors import BadMessage, Unavailable
+from protocol.codec import Record, decode
+from protocol.errors import BadMessage
+from protocol.forward import MAX_HOST_CHARS, MAX_PORT
 
 MAX_IPC_BYTES = 128 * 1024
 """One packet: below Linux's default socket buffer (208 KiB), above a long command in JSON."""
@@ -39,11 +34,10 @@ MAX_IPC_BYTES = 128 * 1024
 MAX_COMMAND_CHARS = 64 * 1024
 """Of one exec request. Linux takes 128 KiB in one argument; JSON may need twice the characters."""
 
-MAX_DESCRIPTORS = 3
 MAX_MODES = 64
 MAX_ENVIRONMENT = 32
-MAX_QUEUED = 256
-"""Packets that wait for a reader. A child that does not read this many is stuck, and is ended."""
+MAX_CONNECTING = 32
+"""Forwards that are being connected at one time; a browser opens six to a host. A client that wants more is refused."""
 
 HASH_SIZES = frozenset({32, 48, 64})
 """Exchange hashes are SHA-256, SHA-384 or SHA-512. An SSHSIG to be signed is never this short."""
@@ -99,6 +93,14 @@ class Open(Record, frozen=True, kw_only=True, tag="open"):
     environment: dict[str, str]
 
 
+class Connect(Record, frozen=True, kw_only=True, tag="connect"):
+    """A client's request for a TCP connection from the device to `host`, port `port`: as it came, up to the bounds."""
+
+    channel: int
+    host: str
+    port: int
+
+
 class TurnedDown(Record, frozen=True, kw_only=True, tag="turned_down"):
     """The child said no by itself to something that this release never serves: for the log. what: "forward", ..."""
 
@@ -151,7 +153,7 @@ class Signed(Record, frozen=True, kw_only=True, tag="signed"):
 
 
 class Opened(Record, frozen=True, kw_only=True, tag="opened"):
-    """Beside it: the terminal's master, or standard input, output and error of the process."""
+    """Beside it: the terminal's master; standard input, output and error of the process; or a forward's socket."""
 
     channel: int
 
@@ -179,7 +181,7 @@ class Finish(Record, frozen=True, kw_only=True, tag="finish"):
     message: str
 
 
-FromChild = Ready | Joined | Sign | Authenticated | Open | TurnedDown | Signal | Hangup | Leaving
+FromChild = Ready | Joined | Sign | Authenticated | Open | Connect | TurnedDown | Signal | Hangup | Leaving
 ToChild = Start | Signed | Opened | Denied | Exited | Finish
 
 
@@ -190,6 +192,8 @@ def decode_from_child(packet: bytes) -> FromChild:
         raise BadMessage("what is to be signed is no exchange hash")
     if isinstance(message, Open):
         _check_open(message)
+    if isinstance(message, Connect) and (len(message.host) > MAX_HOST_CHARS or not 1 <= message.port <= MAX_PORT):
+        raise BadMessage("no host and port to connect to")
     return message
 
 
@@ -224,151 +228,3 @@ def _check_open(message: Open) -> None:
 def decode_to_child(packet: bytes) -> ToChild:
     message: ToChild = decode(packet, ToChild, limit=MAX_IPC_BYTES)  # type: ignore[arg-type]  # a union
     return message
-
-
-# -- the socket -----------------------------------------------------------------------------------------------------
-
-
-class Endpoint:
-    """One end of the socketpair. One task receives; anybody sends. Never blocks, but for `exchange`."""
-
-    def __init__(self, sock: socket.socket, *, descriptors: bool) -> None:
-        """descriptors: whether any are taken from the other side; else the kernel closes what it sends."""
-        sock.setblocking(False)
-        self._sock = sock
-        self._descriptors = descriptors
-        self._queue: deque[tuple[bytes, tuple[int, ...]]] = deque()
-        self._backlog: deque[tuple[bytes, tuple[int, ...]]] = deque()
-        self._broken = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def send(self, message: Record, descriptors: Sequence[int] = ()) -> None:
-        """Send, or queue, `message`. The descriptors are duplicated; the caller keeps and closes its own.
-
-        Raises BadMessage where it is too long, Unavailable where the other side does not read. A message to a side
-        that is gone is dropped: `receive` says so.
-        """
-        packet = encode(message)
-        if len(packet) > MAX_IPC_BYTES:
-            raise BadMessage(f"a packet of {len(packet)} bytes, where {MAX_IPC_BYTES} is the most")
-        if self._broken:
-            return
-        if not self._queue and self._try(packet, tuple(descriptors)):
-            return
-        if len(self._queue) >= MAX_QUEUED:
-            raise Unavailable("the other side of a session does not read", code="stuck")
-        self._queue.append((packet, tuple(os.dup(fd) for fd in descriptors)))
-        asyncio.get_running_loop().add_writer(self._sock, self._flush)
-
-    def _try(self, packet: bytes, descriptors: tuple[int, ...]) -> bool:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
-        try:
-            self._sock.sendmsg([packet], rights)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
-            self._broken = True
-        return True
-
-    def _flush(self) -> None:
-        while self._queue:
-            packet, descriptors = self._queue[0]
-            if not self._try(packet, descriptors):
-                return
-            self._queue.popleft()
-            _close_all(descriptors)
-        asyncio.get_running_loop().remove_writer(self._sock)
-
-    async def receive(self) -> tuple[bytes, tuple[int, ...]] | None:
-        """The next packet and its descriptors, which are now the caller's to close; None: the other side is gone."""
-        while not self._backlog:
-            try:
-                packet = self._read()
-            except (BlockingIOError, InterruptedError):
-                await self._readable()
-                continue
-            if packet is None:
-                return None
-            self._backlog.append(packet)
-        return self._backlog.popleft()
-
-    def _read(self) -> tuple[bytes, tuple[int, ...]] | None:
-        room = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize) if self._descriptors else 0
-        try:
-            packet, ancillary, flags, _ = self._sock.recvmsg(MAX_IPC_BYTES, room, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionError:
-            return None
-        received = array.array("i")
-        for level, kind, data in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-                received.frombytes(data[: len(data) - len(data) % received.itemsize])
-        if flags & socket.MSG_TRUNC:
-            _close_all(received)
-            raise BadMessage("a packet that is too long")
-        return (packet, tuple(received)) if packet else None
-
-    async def _readable(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        loop.add_reader(self._sock, self._wake)
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-            loop.remove_reader(self._sock)
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def exchange(self, message: Record, reply_tag: str, timeout_s: float) -> bytes:
-        """Send `message` and wait, blocking the thread, for a packet of type `reply_tag`; others keep their turn.
-
-        asyncssh asks for a host key's signature synchronously, in the middle of a key exchange.
-        Raises Unavailable where there is no answer in time, or the other side is gone.
-        """
-        self._sock.settimeout(timeout_s)
-        try:
-            self._flush_blocking(encode(message))
-            while True:
-                packet = self._read()
-                if packet is None:
-                    break
-                if decode(packet[0], _Tagged, limit=MAX_IPC_BYTES).type == reply_tag:
-                    return packet[0]
-                self._backlog.append(packet)
-        except OSError as exc:
-            raise Unavailable("the supervisor did not sign in time", code="no_signature") from exc
-        finally:
-            self._sock.setblocking(False)
-            self._wake()  # what went to the backlog will not make the socket readable again
-        raise Unavailable("the supervisor is gone", code="no_signature")
-
-    def _flush_blocking(self, packet: bytes) -> None:
-        while self._queue:
-            queued, descriptors = self._queue.popleft()
-            self._try(queued, descriptors)
-            _close_all(descriptors)
-        self._sock.send(packet)
-
-    def close(self) -> None:
-        """Close the socket and every descriptor that never left."""
-        self._broken = True
-        for _, descriptors in (*self._queue, *self._backlog):
-            _close_all(descriptors)
-        self._queue.clear()
-        self._backlog.clear()
-        with contextlib.suppress(RuntimeError, ValueError):  # no loop any more, or closed already
-            loop = asyncio.get_running_loop()
-            loop.remove_writer(self._sock)
-            loop.remove_reader(self._sock)
-        self._sock.close()
-
-
-class _Tagged(Record, frozen=True, kw_only=True):
-    type: str
-
-
-def _close_all(descriptors: Sequence[int]) -> None:
-    for fd in descriptors:
-        os.close(fd)

@@ -31,7 +31,7 @@ from protocol.charter import Charter, charter_payload
 from protocol.codec import encode
 from protocol.errors import ConfigInvalid
 from protocol.keys import public_line
-from protocol.policy import ConsentRule, Policy, Relay, policy_payload
+from protocol.policy import DEFAULT_FORWARD, ConsentRule, Policy, Relay, policy_payload
 from protocol.signing import KeyRawSigner, RawSigner, SshsigSigner
 from protocol.statement import CHARTER, POLICY, seal_statement
 
@@ -99,6 +99,7 @@ def _fill(folder: Path, plan: Plan) -> None:
         expires_at=plan.issued_at + plan.policy_life_s,
         relays=plan.relays,
         consent=plan.consent,
+        forward=DEFAULT_FORWARD,
     )
     signed = seal_statement(SshsigSigner(signers["policy"]), POLICY, policy_payload(policy))
     write_document(folder / "policies" / "0.1", "policy", signed)

@@ -114,6 +114,12 @@ class FakeHost:
     def account(self, principal: str) -> Account:
         return Account(name="root", uid=0, gid=0, groups=(0,), home="/", shell="/bin/sh")
 
+    def gateways(self) -> list[tuple[str, int]]:
+        return []
+
+    def is_own_address(self, address: str) -> bool:
+        return False
+
     def somebody_present(self) -> bool:
         return False
 

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -392,6 +393,13 @@ async def until(condition: Callable[[], T | None], within_s: float = WITHIN_S) -
         while not (found := condition()):
             await asyncio.sleep(0.01)
         return found
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _about(message: object) -> str:

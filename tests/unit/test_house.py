@@ -27,8 +27,10 @@ TASK_DRIVERS = {
     "agent/session/channels.py",
     "agent/session/child.py",
     "agent/session/child_channel.py",
+    "agent/session/child_forward.py",
     "agent/session/child_pump.py",
     "agent/session/desk.py",
+    "agent/session/forwards.py",
     "transport/leg.py",
     "transport/websocket.py",
 }

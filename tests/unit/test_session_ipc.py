@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.session.endpoint import MAX_QUEUED, Endpoint
 from agent.session.ipc import (
     MAX_IPC_BYTES,
-    MAX_QUEUED,
     Denied,
-    Endpoint,
     Hangup,
     Open,
     Opened,
