@@ -26,6 +26,7 @@ COMMANDS = {
     "devices": ("console.commands.devices", "devices"),
     "show": ("console.commands.show", "show"),
     "ssh": ("console.commands.ssh", "ssh"),
+    "cp": ("console.commands.cp", "cp"),
     "proxy": ("console.commands.lean", "proxy"),
     "ssh-config": ("console.commands.ssh_config", "ssh_config"),
     "known-host": ("console.commands.lean", "known_host"),
