@@ -50,7 +50,12 @@ async def converse(
 
 
 async def copy_by(
-    command: Sequence[str], task: Task, options: Options, tally: Tally, *, pass_fds: Sequence[int] = ()
+    command: Sequence[str],
+    task: Task,
+    options: Options = Options(recursive=True),  # noqa: B008  # it is frozen
+    *,
+    tally: Tally,
+    pass_fds: Sequence[int] = (),
 ) -> Tally:
     """Start the server, copy, and end it. Raises the error alone."""
     process = await asyncio.create_subprocess_exec(
@@ -59,12 +64,23 @@ async def copy_by(
     assert process.stdin is not None and process.stdout is not None
     try:
         await converse(process.stdout, process.stdin, task, options, tally)
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None
+    except BaseException as exc:
+        process.kill()  # it may be stuck in what nobody reads any more
+        raise (exc.exceptions[0] if isinstance(exc, BaseExceptionGroup) else exc) from None
     finally:
         process.stdin.close()
         await process.wait()
     return tally
+
+
+def down(*words: Path | str | bytes) -> Task:
+    """From the device: sources and, last, the target."""
+    *sources, target = map(os.fsencode, words)
+    return Task("device", True, tuple(sources), target)
+
+
+def up(*words: Path | str | bytes, to: str = "") -> Task:
+    return Task("device", False, tuple(map(os.fsencode, words)), os.fsencode(to))
 
 
 class Copier:
@@ -79,19 +95,17 @@ class Copier:
         chosen = Options(**options)
         tally = tally or Tally()
         if self.server == "stock":
-            return await copy_by((*STOCK, "-d", str(self.home)), task, chosen, tally)
+            return await copy_by((*STOCK, "-d", str(self.home)), task, chosen, tally=tally)
         with open(os.devnull, "wb") as notes:
             command = worker_command(Path("/"), self.home, notes.fileno())
-            return await copy_by(command, task, chosen, tally, pass_fds=(notes.fileno(),))
+            return await copy_by(command, task, chosen, tally=tally, pass_fds=(notes.fileno(),))
 
     async def get(
         self, *sources: Path | str | bytes, to: Path | str | bytes, tally: Tally | None = None, **options: bool
     ) -> Tally:
-        task = Task("device", True, tuple(map(os.fsencode, sources)), os.fsencode(to))
-        return await self._copy(task, tally, **options)
+        return await self._copy(down(*sources, to), tally, **options)
 
     async def put(
         self, *sources: Path | str | bytes, to: Path | str | bytes, tally: Tally | None = None, **options: bool
     ) -> Tally:
-        task = Task("device", False, tuple(map(os.fsencode, sources)), os.fsencode(to))
-        return await self._copy(task, tally, **options)
+        return await self._copy(up(*sources, to=os.fsdecode(os.fsencode(to))), tally, **options)
