@@ -25,7 +25,6 @@ from protocol.errors import (
     EXIT_OK,
     EXIT_PIPE,
     AuxilioError,
-    BadMessage,
     ConfigInvalid,
     Unavailable,
     UsageInvalid,
@@ -101,6 +100,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("session", nargs="?", default="", help="the session, where several ask")
     sub = add("revoke", _revoke, "take permission back: end what runs under it", "auxilio-agent revoke")
     sub.add_argument("case", nargs="?", default="", help="the case or session; nothing: everything")
+    sub = add(
+        "prepare-image", _prepare_image, "leave a join token and no identity: for a golden image",
+        "auxilio-agent prepare-image --file token.txt",
+    )  # fmt: skip
+    sub.add_argument("token", nargs="?", help="the join token [the one that is kept here]; `-` reads standard input")
+    sub.add_argument("--file", type=Path, help="read the token from this file")
+    sub.add_argument("--json", action="store_true", help="print what was done as JSON")
+    add("same-machine", _same_machine, "say that this is no copy: bind the device to this machine",
+        "auxilio-agent same-machine")  # fmt: skip
     add("leave", _leave, "leave the organisation and forget its keys", "auxilio-agent leave")
     sub = add("policy", _policy, "take over a policy that was carried by hand", "auxilio-agent policy import FILE")
     sub.add_argument("action", choices=["import"])
@@ -211,19 +219,25 @@ def _read_input(path: Path | None, what: str, limit: int) -> str:
     return text
 
 
+def _token_text(options: argparse.Namespace) -> str:
+    from protocol.enrolment import MAX_TOKEN_CHARS
+
+    if options.token and options.file:
+        raise UsageInvalid("a token and a file were given", hint="Give one of them.")
+    text = options.token if options.token and options.token != "-" else None
+    return text or _read_input(options.file, "join token", MAX_TOKEN_CHARS)
+
+
 def _join(options: argparse.Namespace) -> int:
     import asyncio
     import json
 
     from agent.joining import join
     from agent.state import StateDir
-    from protocol.enrolment import MAX_TOKEN_CHARS, parse_join_token
+    from protocol.enrolment import parse_join_token
     from protocol.system_clock import SystemClock
 
-    if options.token and options.file:
-        raise UsageInvalid("a token and a file were given", hint="Give one of them.")
-    text = options.token if options.token and options.token != "-" else None
-    token = parse_join_token(text or _read_input(options.file, "join token", MAX_TOKEN_CHARS))
+    token = parse_join_token(_token_text(options))
     membership = asyncio.run(join(StateDir(options.state, make=True), token, SystemClock()))
     if options.json:
         print(json.dumps({"device": membership.device, "organisation": membership.organisation}))
@@ -303,6 +317,25 @@ def _shown(answer: dict[str, object], name: str) -> str:
     return escape(str(answer.get(name, "")))
 
 
+def _prepare_image(options: argparse.Namespace) -> int:
+    from agent.image import prepare_image
+
+    prepare_image(options.state, _token_text(options) if options.token or options.file else None, options.json)
+    return EXIT_OK
+
+
+def _same_machine(options: argparse.Namespace) -> int:
+    from agent.identity import same_machine
+    from agent.platform import this_machine
+    from agent.state import StateDir
+    from protocol.system_clock import SystemClock
+
+    state = StateDir(options.state)
+    with state.locked():
+        print(say("same_machine", device=same_machine(state, this_machine(), SystemClock())))
+    return EXIT_OK
+
+
 def _leave(options: argparse.Namespace) -> int:
     from agent.control import AgentNotRunning
     from agent.joining import leave, leave_is_unfinished
@@ -325,14 +358,15 @@ def _leave(options: argparse.Namespace) -> int:
 
 def _policy(options: argparse.Namespace) -> int:
     from agent.control import MAX_LINE_BYTES, AgentNotRunning
+    from agent.policy_import import check_bundle, import_offline
     from protocol.errors import Refused
 
     text = _read_input(options.file, "policy", MAX_LINE_BYTES // 2)
-    _check_bundle(text)
+    check_bundle(text)
     try:
         answer = _ask(options, "import_policy", text)
     except AgentNotRunning:
-        answer = _import_offline(options.state, text)
+        answer = import_offline(options.state, text)
     if answer["outcome"] == "fork":
         raise Refused(
             f"the policy contradicts the one that is held: both have the number {answer['number']}",
@@ -342,32 +376,3 @@ def _policy(options: argparse.Namespace) -> int:
     key = "imported" if answer["outcome"] == "accepted" else "known"
     print(say(key, number=answer["number"]))
     return EXIT_OK
-
-
-def _check_bundle(text: str) -> None:
-    """Whether it is one at all; what is in it, the agent judges. Raises ConfigInvalid."""
-    from protocol.codec import decode
-    from protocol.policy import PolicyBundle
-
-    try:
-        decode(text.encode(), PolicyBundle, limit=len(text) * 4)
-    except BadMessage as exc:
-        hint = "It has to be what `auxilio policy export` wrote, whole."
-        raise ConfigInvalid(f"this is no policy: {exc.message}", hint=hint, code="bad_policy") from exc
-
-
-def _import_offline(path: Path, text: str) -> dict[str, object]:
-    from agent.documents import Documents
-    from agent.membership import load_membership
-    from agent.state import StateDir
-    from protocol.system_clock import SystemClock
-
-    state = StateDir(path)
-    membership = load_membership(state)
-    with state.locked():
-        documents = Documents(state, membership, SystemClock())
-        try:
-            outcome = documents.accept_bundle(text.encode())
-        finally:
-            documents.save()
-    return {"outcome": outcome.value, "number": documents.authority.policy_order.number}

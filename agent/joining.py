@@ -9,20 +9,27 @@ after it leaves one that has. Another organisation never sees a key that was mad
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import os
 import platform
+import random
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.documents import Documents
-from agent.membership import DeviceKeys, Membership, load_or_make_keys, machine_hash
+from agent.identity import forget_aside, settle
+from agent.machine import Machine
+from agent.membership import JOIN_TOKEN, DeviceKeys, Membership, load_or_make_keys
+from agent.platform import this_machine
 from agent.release import BUILT_AT
 from agent.state import StateDir
 from protocol.api import MAX_LIST_BYTES, EnrolAnswer
+from protocol.backoff import delay_s
 from protocol.certificate import parse_certificate
 from protocol.codec import Record, encode
-from protocol.enrolment import EnrolProof, EnrolStatement, JoinToken, TokenGrant, read_token_grant
+from protocol.enrolment import EnrolProof, EnrolStatement, JoinToken, TokenGrant, parse_join_token, read_token_grant
 from protocol.errors import AuxilioError, ConfigInvalid, PeerFault, RelayUnreachable, Unavailable
 from protocol.ids import OrganisationId
 from protocol.keys import line_blob, public_line
@@ -30,8 +37,11 @@ from protocol.policy import Relay
 from protocol.signing import KeySigner
 from protocol.statement import ENROL, Signed, seal_statement
 from protocol.system_clock import Clock
+from protocol.text import escape
 from transport.http import RelayClient
 from transport.relay_address import parse_address
+
+log = logging.getLogger(__name__)
 
 KEPT_FOR_ONE = (
     "policy.json",
@@ -74,13 +84,13 @@ def read_grant(token: JoinToken, now: float) -> TokenGrant:
     return grant
 
 
-def enrol_statement(token: JoinToken, grant: TokenGrant, keys: DeviceKeys, now: float) -> Signed:
+def enrol_statement(token: JoinToken, grant: TokenGrant, keys: DeviceKeys, here: Machine, now: float) -> Signed:
     """What the device sends: its keys, signed by the token's, and the proof that it holds them."""
     proof = EnrolProof(
         organisation=token.organisation,
         token=grant.token,
         sealing_key=keys.sealing_key,
-        machine=machine_hash(),
+        machine=here.id,
         hostname=platform.node()[:255],
         issued_at=int(now),
     )
@@ -98,34 +108,65 @@ async def join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
 
     Safe to call again after any failure.
     """
-    if state.read("membership.json") is not None:
+    here = this_machine()
+    membership = state.read_as("membership.json", Membership)
+    if membership is not None and not here.is_another(membership.bound_to):
         raise AlreadyJoined("this device has already joined an organisation")
-    now = max(clock.now(), BUILT_AT)
-    grant = read_grant(token, now)
+    read_grant(token, max(clock.now(), BUILT_AT))
     with state.locked():
+        settle(state, here, clock)
         if state.read("membership.json") is not None:
             raise AlreadyJoined("this device has just joined an organisation")
-        _begin(state, token)
-        keys = load_or_make_keys(state, os.urandom)
-        signed = enrol_statement(token, grant, keys, now)
-        answer = await _enrol_anywhere(token, signed)
-        if answer.device != keys.device:
-            raise PeerFault("the relay enrolled another device than this one")
-        membership = Membership(
-            organisation=token.organisation,
-            device=keys.device,
-            sealing_key=keys.sealing_key,
-            token=grant.token,
-            relays=token.relays,
-            machine=machine_hash(),
-            joined_at=int(now),
-        )
-        documents = Documents(state, membership, clock)
-        documents.accept_charters(answer.charters)
-        documents.accept_policy(answer.policy)
-        documents.save()
-        state.write_as("membership.json", membership)
-        state.remove("joining.json")
+        return await _join(state, token, clock)
+
+
+async def join_by_itself(state: StateDir, clock: Clock) -> Membership | None:
+    """Join with the token that is kept, however long no relay can be reached. None where none is kept, or it has
+    joined. For whoever holds the lock. Raises as `join`, but RelayUnreachable, Unavailable and PeerFault.
+    """
+    text = state.read(JOIN_TOKEN)
+    if text is None or state.read("membership.json") is not None:
+        return None
+    token = parse_join_token(text.decode("ascii", "replace"))
+    attempt = 0
+    while True:
+        try:
+            return await _join(state, token, clock)
+        except (Unavailable, PeerFault) as exc:
+            log.warning("cannot join yet: %s", escape(exc.message))
+        await asyncio.sleep(delay_s(attempt, random.uniform))
+        attempt += 1
+
+
+async def _join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
+    now = max(clock.now(), BUILT_AT)
+    grant, here = read_grant(token, now), this_machine()
+    _begin(state, token)
+    keys = load_or_make_keys(state, os.urandom)
+    signed = enrol_statement(token, grant, keys, here, now)
+    answer = await _enrol_anywhere(token, signed)
+    if answer.device != keys.device:
+        raise PeerFault("the relay enrolled another device than this one")
+    membership = Membership(
+        organisation=token.organisation,
+        device=keys.device,
+        sealing_key=keys.sealing_key,
+        token=grant.token,
+        relays=token.relays,
+        machine=here.id,
+        hardware=here.hardware,
+        joined_at=int(now),
+    )
+    documents = Documents(state, membership, clock)
+    documents.accept_charters(answer.charters)
+    documents.accept_policy(answer.policy)
+    documents.save()
+    if grant.uses > 1:
+        state.write(JOIN_TOKEN, token.text().encode("ascii"))
+    else:
+        state.remove(JOIN_TOKEN)
+    state.write_as("membership.json", membership)
+    state.remove("joining.json")
     return membership
 
 
@@ -162,7 +203,9 @@ def leave(state: StateDir) -> None:
     """Forget the organisation and the device's keys. The journal stays, as a record of what happened here."""
     state.remove("membership.json")  # first: from here on it has not joined, whatever else is interrupted
     state.remove("joining.json")
+    state.remove(JOIN_TOKEN)  # else the next start would join again
     _forget(state)
+    forget_aside(state)
 
 
 def leave_is_unfinished(state: StateDir) -> bool:

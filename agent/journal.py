@@ -33,6 +33,7 @@ CAUSED_BY_STRANGERS = frozenset(
         "charter_fork",
         "charter_refused",
         "documents_not_fetched",
+        "link_replaced",
         "offer_repeated",
         "offline",
         "online",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.machine import Machine
 from agent.state import NotJoined, StateDir
 from protocol.codec import Record
 from protocol.errors import AuxilioError
@@ -16,13 +16,17 @@ from protocol.ids import DeviceId, OrganisationId, TokenId, device_id
 from protocol.policy import Relay
 from protocol.signing import KeyRawSigner, SshsigSigner, load_private_key, private_key_pem
 
-MACHINE_ID_FILES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+JOIN_TOKEN = "join_token"
+"""A token that serves more than one device is kept, so that a clone of this one can join by itself. 0600."""
+
+ASIDE = re.compile(r"aside-([1-9][0-9]{0,8})\Z")
+"""Folders of identities that were put aside (identity.py)."""
 
 
 class Membership(Record, frozen=True, kw_only=True):
     """Written once, when the device has joined. relays: the token's, until there is a policy.
 
-    sealing_key: its age recipient.  machine: hash of the machine's id at that time.  joined_at: Unix seconds.
+    sealing_key: its age recipient.  machine, hardware: of the machine that it is bound to.  joined_at: Unix seconds.
     """
 
     organisation: OrganisationId
@@ -31,7 +35,12 @@ class Membership(Record, frozen=True, kw_only=True):
     token: TokenId
     relays: tuple[Relay, ...]
     machine: str
+    hardware: str = ""
     joined_at: int
+
+    @property
+    def bound_to(self) -> Machine:
+        return Machine(id=self.machine, hardware=self.hardware)
 
 
 class DeviceKeys(msgspec.Struct, frozen=True):
@@ -47,18 +56,6 @@ class DeviceKeys(msgspec.Struct, frozen=True):
 
     def sshsig(self) -> SshsigSigner:
         return SshsigSigner(self.signer)
-
-
-def machine_hash() -> str:
-    """Tells one machine from its clone, without telling anybody the machine's id. "" where there is none."""
-    for path in MACHINE_ID_FILES:
-        try:
-            machine = path.read_text("ascii", "replace").strip()
-        except OSError:
-            continue
-        if machine:
-            return hashlib.sha256(b"auxilio machine " + machine.encode()).hexdigest()[:32]
-    return ""
 
 
 def load_or_make_keys(state: StateDir, entropy: Callable[[int], bytes]) -> DeviceKeys:
@@ -110,5 +107,22 @@ def load_membership(state: StateDir) -> Membership:
     """Raises NotJoined, CorruptState."""
     membership = state.read_as("membership.json", Membership)
     if membership is None:
-        raise NotJoined("this device has not joined an organisation")
+        raise _not_joined(state)
     return membership
+
+
+def _not_joined(state: StateDir) -> NotJoined:
+    if state.read(JOIN_TOKEN) is not None:
+        return NotJoined(
+            "this device has not joined yet; it does so by itself, with the token that is kept here",
+            code="join_waits",
+            hint="Start `auxilio-agent run`, or look why it cannot reach a relay.",
+        )
+    if any(ASIDE.match(name) for name in state.entries()):
+        return NotJoined(
+            "the agent's files came from another machine, and were put aside: this device has to join anew",
+            code="put_aside",
+            hint="`auxilio-agent join TOKEN`; or, if it is the same machine after a repair, as root: "
+            "`auxilio-agent same-machine`.",
+        )
+    return NotJoined("this device has not joined an organisation")

@@ -7,6 +7,7 @@
     reports.json      what was last reported                      spool.sqlite  reports that wait
     journal.jsonl     the log                                     joining.json  whom an unfinished join is for
     lock              held by the one agent that runs here        control.sock  where commands ask it
+    join_token        where it may serve clones, too              aside-N/      identities of other machines
 
 Mode 0700, files 0600. A file is replaced as a whole: written beside, flushed to the disk, renamed.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +35,9 @@ MAX_FILE_BYTES = 4 * MAX_DOCUMENT_BYTES
 SYSTEM_STATE = Path("/var/lib/auxilio-agent")
 
 
-OURS = frozenset({"device_key", "sealing_key", "membership.json", "joining.json", "journal.jsonl", "lock"})
+OURS = frozenset(
+    {"device_key", "sealing_key", "membership.json", "joining.json", "journal.jsonl", "lock", "join_token"}
+)
 """Any of these makes a folder a state directory, whose modes may be tightened. No other folder is touched."""
 
 LOCK_WITHIN_S = 2.0
@@ -230,6 +234,27 @@ class StateDir:
         with self._failures(path):
             path.rename(aside)
         return aside
+
+    def move(self, name: str, target: str) -> None:
+        """Rename a file or folder; on return it is on the disk."""
+        with self._failures(self.path / target):
+            (self.path / target).parent.mkdir(mode=0o700, exist_ok=True)
+            (self.path / name).rename(self.path / target)
+            _sync_folder((self.path / target).parent)
+            _sync_folder((self.path / name).parent)
+
+    def remove_folder(self, name: str) -> None:
+        """With all that is in it."""
+        with self._failures(self.path / name):
+            shutil.rmtree(self.path / name)
+
+    def entries(self, folder: str = ".") -> list[str]:
+        """Everything in it, sorted; nothing where there is no such folder."""
+        with self._failures(self.path / folder):
+            try:
+                return sorted(os.listdir(self.path / folder))
+            except FileNotFoundError:
+                return []
 
     def names(self, folder: str) -> list[str]:
         """Of the files in a folder, sorted; none where there is no such folder."""

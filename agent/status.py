@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.documents import Documents
-from agent.membership import Membership, machine_hash
+from agent.membership import Membership
+from agent.platform import this_machine
 from agent.release import RELEASE
 from agent.spool import SpoolStatus
 from protocol.time_floor import BEHIND_S
@@ -41,7 +42,7 @@ def files_status(
         "clock_behind_s": round(behind_s) if behind_s > BEHIND_S else 0,
         "spool": msgspec.to_builtins(spool) if spool else dict.fromkeys(SpoolStatus.__struct_fields__),
         "spool_failure": spool_failure,
-        "machine_changed": membership.machine not in ("", machine_hash()),
+        "machine_changed": this_machine().is_another(membership.bound_to),
     }
 
 

@@ -21,9 +21,10 @@ from agent.admission import DeviceView
 from agent.control import MAX_LOG_BYTES, ControlRequest, ControlServer, Peer, check_peer, socket_path
 from agent.documents import Documents
 from agent.fetching import Fetcher
+from agent.identity import settle
 from agent.journal import FileJournal, read_journal
 from agent.link_driver import LinkDriver
-from agent.membership import load_keys, load_membership, machine_hash
+from agent.membership import load_keys, load_membership
 from agent.messages import say
 from agent.release import RELEASE
 from agent.report_desk import ReportDesk
@@ -67,6 +68,9 @@ KEEP_FLOOR_S = 300.0
 TRY_AGAIN_S = 30.0
 """Where the disk was full."""
 
+REPLACED = ": replaced"
+"""How a relay ends a link in whose place another stands. We have but one at a time: a copy of us runs somewhere."""
+
 AFTER_A_BUG_S = 30.0
 """Until a part that failed by a bug of ours begins anew. The others go on meanwhile: a device that is out of reach
 cannot be repaired."""
@@ -78,9 +82,8 @@ class Agent:
     def __init__(self, state: StateDir, clock: Clock, *, look_s: float = CHEAP_S) -> None:
         """look_s: between two looks at the device, seconds.
 
-        Raises NotJoined, CorruptState, AlreadyRunning, Unavailable.
+        The state's lock is held until this process ends. Raises NotJoined, CorruptState, Unavailable.
         """
-        state.lock()  # held until this process ends
         self.state = state
         self.clock = clock
         self.membership = load_membership(state)
@@ -133,8 +136,6 @@ class Agent:
                 loop.add_signal_handler(number, self._stop.set)
         await self._listen()
         self.journal.record("started", agent=RELEASE, device=self.membership.device)
-        if self.membership.machine not in ("", machine_hash()):
-            self.journal.record("machine_changed", joined_on=self.membership.machine, now=machine_hash())
         parts = (self.link.run, self.reports.run, self.fetcher.run, self._keep_house)
         unwatch = platform.watch_network(self.link.network_changed)
         try:
@@ -237,6 +238,8 @@ class Agent:
 
     def link_down(self, reason: str) -> None:
         self.journal.record("offline", reason=reason)
+        if reason.endswith(REPLACED):
+            self.journal.record("link_replaced")
         self.fetcher.link_down()
         self.desk.link_down()
         self.reports.link_down()
@@ -343,11 +346,23 @@ def _own_uid() -> int:
 
 
 def run_agent(path: Path, clock: Clock, *, look_s: float = CHEAP_S) -> bool:
-    """Run the agent whose state is at `path`; return whether it left its organisation. Raises AuxilioError."""
+    """Run the agent whose state is at `path`; return whether it left its organisation. Raises AuxilioError.
+
+    A directory that came from another machine is put aside first; with a token that is kept here the device joins.
+    """
     state = StateDir(path)
+    state.lock()  # held until this process ends
+    settle(state, platform.this_machine(), clock)
 
     async def main() -> bool:
+        joined = None
+        if state.read("membership.json") is None:
+            from agent.joining import join_by_itself  # what joins once is not carried for ever
+
+            joined = await join_by_itself(state, clock)
         agent = Agent(state, clock, look_s=look_s)
+        if joined is not None:
+            agent.journal.record("joined", device=joined.device)
         await agent.run()
         return agent.left
 

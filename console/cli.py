@@ -25,11 +25,13 @@ COMMANDS = {
     "login": ("console.commands.login", "login"),
     "devices": ("console.commands.devices", "devices"),
     "show": ("console.commands.show", "show"),
+    "forward": ("console.commands.forward", "forward"),
     "ssh": ("console.commands.ssh", "ssh"),
     "cp": ("console.commands.cp", "cp"),
     "proxy": ("console.commands.lean", "proxy"),
     "ssh-config": ("console.commands.ssh_config", "ssh_config"),
     "known-host": ("console.commands.lean", "known_host"),
+    "completion": ("console.commands.completion", "completion"),
 }
 """In the order in which people meet them."""
 

@@ -14,17 +14,11 @@ from protocol.api import Device, Presence
 from protocol.codec import decode
 from protocol.device_record import MAX_RECORD_BYTES, DeviceRecord, HeldRecord
 from protocol.enrolment import MAX_ENROL_BYTES, EnrolStatement, open_proof
-from protocol.errors import AuxilioError, PeerFault, Refused, Untrusted, UsageInvalid
-from protocol.ids import DeviceId, Sha256, device_id, parse_device_id
+from protocol.errors import AuxilioError, PeerFault, Refused, Untrusted
+from protocol.ids import DeviceId, Sha256, device_id
 from protocol.keys import parse_public_line
 from protocol.report import Report, Section, SectionRef, decode_section, open_report
 from protocol.text import escape
-
-HOST_SUFFIX = ".auxilio"
-
-MIN_PREFIX = 4
-"""Of a shortened id: 20 bits, unique among a thousand devices nearly always."""
-
 
 MAX_BELIEVED_NUMBER = 10**9
 """Of a record that does not verify: a device re-tagged every second for thirty years."""
@@ -62,6 +56,11 @@ class JudgedDevice(msgspec.Struct, frozen=True):
     @property
     def tags(self) -> tuple[str, ...]:
         return self.record.record.tags if self.record is not None else ()
+
+    @property
+    def continues(self) -> DeviceId | None:
+        """The id that its record says it had before it was reinstalled."""
+        return self.record.record.continues if self.record is not None else None
 
 
 def judge(told: Device, trust: Trust, known: KnownDevices) -> JudgedDevice:
@@ -136,49 +135,6 @@ async def fetch_section(desk: Desk, name: str, ref: SectionRef) -> Section:
     """A section that a verified report names. Raises Untrusted (wrong_hash) for other bytes, BadMessage."""
     data = await desk.relay.section(Sha256(ref.sha256))
     return decode_section(name, data)
-
-
-def device_name(text: str) -> str:
-    """What a person or ssh calls a device, without the suffix of ssh-config's host names."""
-    bare = text.strip().lower()
-    return bare.split(".", 1)[0] if bare.endswith(HOST_SUFFIX) else bare
-
-
-async def resolve(desk: Desk, text: str) -> DeviceId:
-    """The device that `text` means: a full id, or the beginning of one that only one known or approved device has.
-
-    A full id is taken as it is. Raises UsageInvalid, Refused (no_such_device, ambiguous).
-    """
-    name = device_name(text)
-    try:
-        return parse_device_id(name)
-    except PeerFault:
-        pass
-    bare = name.replace("-", "")
-    if len(bare) < MIN_PREFIX or len(bare) > 20 or not all(c in "abcdefghijklmnopqrstuvwxyz234567" for c in bare):
-        raise UsageInvalid(
-            f"not a device: {escape(text, limit=60)!r}",
-            hint="Give its id, or at least the first four characters of it; `auxilio devices` lists them.",
-        )
-    prefix = "-".join(bare[i : i + 5] for i in range(0, len(bare), 5))
-    known = KnownDevices(desk.home)
-    found = known.with_prefix(prefix)
-    page = await desk.relay.devices(f"id:{bare}", limit=10)
-    for told in page.devices:
-        judged = judge(told, desk.trust, known)
-        # A patient stranger can make a key whose id begins so; only an approved device may be meant by a prefix.
-        if judged.id.startswith(prefix) and judged.record is not None:
-            found.add(judged.id)
-    known.save()
-    if len(found) == 1:
-        return found.pop()
-    if not found:
-        raise Refused(
-            f"no approved device begins with {prefix}",
-            code="no_such_device",
-            hint="A provisional device has to be named by its full id.",
-        )
-    raise Refused(f"{prefix} could be: {', '.join(sorted(found)[:5])}", code="ambiguous", hint="Give more of it.")
 
 
 def require_usable(judged: JudgedDevice, *, provisional_allowed: bool) -> None:

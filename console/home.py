@@ -4,6 +4,8 @@
     trust/            charters and policy that verified (trust.py)
     logins/           bearer tokens, one file a relay (login.py)
     devices.json      devices whose records verified (known_devices.py)
+    names/            what each name meant that was used here (remembered_names.py)
+    completion.json   commands and options, for completion (completion.py)
     certificate.pub   the technician's certificate, as the mailbox handed it out (identity.py)
     authority/        an admin's: role keys, documents, ledger (console/authority/)
 

@@ -11,7 +11,7 @@ from console.home import Home, home_folder
 
 def own_command(home: Home) -> list[str]:
     """Words that start this very console with this home: absolute, independent of folder and environment."""
-    command = _program()
+    command = own_program()
     if home.path != home_folder({}):
         command += ["--home", str(home.path)]
     return command
@@ -34,7 +34,8 @@ def shown_program(name: str) -> str:
     return shown(beside)
 
 
-def _program() -> list[str]:
+def own_program() -> list[str]:
+    """Words that start this very console, whatever the folder."""
     if getattr(sys, "frozen", False):
         return [sys.executable]
     started = Path(sys.argv[0])

@@ -1,7 +1,10 @@
-"""Devices whose records this console has verified before: ids by prefix, and records that may not go back."""
+"""Devices whose records this console has verified before: ids by prefix, and what of them may not go back."""
 
 from __future__ import annotations
 
+import msgspec
+
+from console.device_name import MAX_NAME_CHARS, is_host_name
 from console.home import Home
 from protocol.codec import Record
 from protocol.device_record import HeldRecord, facts_of
@@ -16,13 +19,20 @@ MAX_KNOWN = 20_000
 
 
 class KnownDevice(Record, frozen=True, kw_only=True):
-    """number, sha256, tags, issued_at: of the highest device record seen."""
+    """number, sha256, tags, issued_at: of the highest device record seen.
+
+    hostname, system, report: what it called itself, in which section, by the highest of its reports that was looked
+    at for that; "" and 0 where none was.
+    """
 
     device: DeviceId
     number: int
     sha256: Sha256
     tags: tuple[str, ...]
     issued_at: int
+    hostname: str = ""
+    system: str = ""
+    report: int = 0
 
 
 class KnownDevices:
@@ -37,6 +47,34 @@ class KnownDevices:
 
     def with_prefix(self, prefix: str) -> set[DeviceId]:
         return {device for device in self._known if device.startswith(prefix)}
+
+    def hostnames(self, beginning: str = "") -> list[str]:
+        """Of the devices whose reports were looked at. Names that nobody can type are left out."""
+        begun = (entry.hostname for entry in self._known.values() if entry.hostname.startswith(beginning))
+        return [hostname for hostname in begun if is_host_name(hostname)]
+
+    def hostname(self, device: DeviceId, system: Sha256) -> str | None:
+        """What the device's section `system` calls it; None where that was not looked at yet."""
+        known = self._known.get(device)
+        return known.hostname if known is not None and known.system == system else None
+
+    def note_hostname(self, device: DeviceId, report: int, system: Sha256, hostname: str) -> None:
+        """What an approved device calls itself in its report numbered so.
+
+        Raises Untrusted (report_rolled_back) where a later report of it was seen before: it may be called so no more.
+        """
+        known = self._known.get(device)
+        if known is None:
+            return
+        if report < known.report:
+            raise Untrusted(
+                f"the relay hands out report {report}, but report {known.report} was seen here before",
+                code="report_rolled_back",
+            )
+        name = hostname.lower()[: MAX_NAME_CHARS + 1]  # a longer one is nobody's to type
+        new = msgspec.structs.replace(known, hostname=name, system=system, report=report)
+        self._changed = self._changed or new != known
+        self._known[device] = new
 
     def number(self, device: DeviceId) -> int:
         """The highest record number of `device` that was verified here; 0 for none."""
@@ -67,6 +105,9 @@ class KnownDevices:
                 sha256=record.sha256,
                 tags=record.record.tags,
                 issued_at=record.record.issued_at,
+                hostname=known.hostname if known else "",
+                system=known.system if known else "",
+                report=known.report if known else 0,
             )
             self._changed = True
 

@@ -1,4 +1,7 @@
-"""`auxilio known-host HOST TYPE KEY`: stock ssh's KnownHostsCommand. The id is the key's hash, so no file is needed.
+"""`auxilio known-host HOST TYPE KEY`: stock ssh's KnownHostsCommand. A device's id is its key's hash.
+
+A HOST that is no id is what the name was resolved to: ssh starts its ProxyCommand first, and `auxilio proxy` has
+remembered it before a byte of the device's arrives.
 
 ssh calls it twice: to learn which types to prefer (KEY is NONE then), and with the key that the host showed. A line
 on standard output vouches for that key. Any other key gets silence, and ssh refuses without a question. Offline.
@@ -11,8 +14,11 @@ import binascii
 import sys
 from collections.abc import Sequence
 
+from console.device_name import parse_device_name
+from console.home import Home
+from console.remembered_names import RememberedNames
 from protocol.errors import BadMessage, UsageInvalid
-from protocol.ids import device_id, parse_device_id
+from protocol.ids import DeviceId, device_id
 from protocol.keys import parse_public_key
 from protocol.text import escape
 
@@ -27,14 +33,14 @@ Exit status: 0 whether or not the key is the device's; 2 for wrong arguments.
 """
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(home: Home, arguments: Sequence[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         sys.stdout.write(HELP)
         return 0
     if len(arguments) != 3:
         raise UsageInvalid("known-host takes HOST, TYPE and KEY", hint="auxilio known-host --help")
     host, key_type, key = arguments
-    line = known_host_line(host, key_type, key)
+    line = known_host_line(host, key_type, key, RememberedNames(home))
     if line is not None:
         sys.stdout.write(line + "\n")
     elif key not in (NO_KEY, ""):
@@ -42,11 +48,13 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def known_host_line(host: str, key_type: str, key: str) -> str | None:
-    """The known_hosts line for `key` (base64) if it is the device's that `host` names. Never raises."""
-    name = host.removeprefix("[").split("]", 1)[0].split(".", 1)[0]
+def known_host_line(host: str, key_type: str, key: str, names: RememberedNames) -> str | None:
+    """The known_hosts line for `key` (base64) if it is the device's that `host` names.
+
+    Raises ConfigInvalid where the name's file is damaged; ssh refuses then, too.
+    """
+    wanted = _device(host, names)
     try:
-        wanted = parse_device_id(name)
         blob = base64.b64decode(key, validate=True)
         if key_type != KEY_TYPE or parse_public_key(blob).algorithm != KEY_TYPE or device_id(blob) != wanted:
             return None
@@ -54,3 +62,13 @@ def known_host_line(host: str, key_type: str, key: str) -> str | None:
         return None
     # The host as ssh asked for it: it compares the line's name with that.
     return f"{host} {key_type} {key}"
+
+
+def _device(host: str, names: RememberedNames) -> DeviceId | None:
+    if any(character.isspace() for character in host):
+        return None  # ssh asks for no such host; and the line that we print is one
+    try:
+        name = parse_device_name(host.removeprefix("[").split("]", 1)[0])
+    except UsageInvalid:
+        return None
+    return name.id or names.device(name.text)

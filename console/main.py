@@ -1,6 +1,7 @@
 """`auxilio`: where it starts. Errors end here: one line, a hint, a documented exit status, never a traceback.
 
-`proxy` and `known-host` run for every connection of stock ssh, so they start without click and what it brings.
+`proxy` and `known-host` run for every connection of stock ssh, and `completion --words` at every press of TAB: they
+start without click and what it brings.
 """
 
 from __future__ import annotations
@@ -48,12 +49,19 @@ def _dispatch(home_option: str | None, words: list[str]) -> int:
     from console.home import Home, check_folder, home_folder
 
     command = words[0] if words else ""
+    if words[:2] == ["completion", "--words"]:
+        typed = words[3:] if words[2:3] == ["--"] else words[2:]
+        if len(typed) > 2:  # the folder that is being typed is no folder yet
+            home_option, typed = _take_home(typed)
+        from console import completion
+
+        return completion.main(Home(home_folder(os.environ, home_option)), typed)
+    home = Home(home_folder(os.environ, home_option))
+    check_folder(home.path)
     if command == "known-host":
         from console import known_host
 
-        return known_host.main(words[1:])
-    home = Home(home_folder(os.environ, home_option))
-    check_folder(home.path)
+        return known_host.main(home, words[1:])
     if command == "proxy":
         from console import proxy
 

@@ -17,10 +17,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from console.fleet import resolve
+from console import pipes
+from console import pump as threads
 from console.home import Home
 from console.passphrase import Passphrases
-from console.pump import Output, chunks
+from console.resolving import resolve
 from console.sessions import Wish, reach
 from console.signed_in import Desk, signed_in
 from console.waiting import waiting_line
@@ -108,7 +109,8 @@ class _Far(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
-        self.out = Output(1, self._heed)
+        # ssh's pipes are ours alone; by hand or from another program it may be a terminal or a file.
+        self.out = pipes.Output(1, self._heed) if pipes.may_wait_in_loop(1) else threads.Output(1, self._heed)
         self.out.on_broken = lambda error: self.ended.set()
         self.ended = asyncio.Event()
 
@@ -143,7 +145,7 @@ async def pump(leg: Leg) -> None:
         loop.add_signal_handler(signal.SIGHUP, lambda: loop.call_later(HANGUP_S, far.ended.set))
 
     async def up() -> None:
-        async for data in chunks(0):
+        async for data in (pipes if pipes.may_wait_in_loop(0) else threads).chunks(0):
             await leg.writable()
             transport.write(data)
         transport.write_eof()

@@ -12,6 +12,7 @@ from protocol.api import (
     Charters,
     Device,
     DevicePage,
+    History,
     LoginAnswer,
     LoginNonce,
     Mail,
@@ -104,6 +105,9 @@ class Relay:
         if answer.id != device:
             raise PeerFault("the relay answered with another device than the one asked for", code="wrong_device")
         return answer
+
+    async def history(self, device: DeviceId) -> History:
+        return await self._call("GET", f"/v1/devices/{device}/history", History)
 
     async def section(self, name: Sha256) -> bytes:
         """A section's bytes, verified against their hash."""

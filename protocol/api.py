@@ -17,6 +17,10 @@ from protocol.statement import Signed
 
 MAX_PAGE = 500
 DEFAULT_PAGE = 100
+MAX_CONTINUED = 16
+"""Reinstallations of one machine that are followed: a decade of them."""
+
+MAX_HISTORY_SESSIONS = 100
 MAX_LIST_BYTES = 8 * 1024 * 1024
 """A page of devices with their signed records: the largest body that a console accepts."""
 
@@ -174,6 +178,15 @@ class Session(Record, frozen=True, kw_only=True):
 
 
 class Sessions(Record, frozen=True, kw_only=True):
+    sessions: tuple[Session, ...]
+
+
+class History(Record, frozen=True, kw_only=True):
+    """GET /v1/devices/{id}/history. devices: those that its records continue, the latest first, at most MAX_CONTINUED;
+    a console believes each link by the signed record alone.  sessions: of all of them and its own, newest first.
+    """
+
+    devices: tuple[Device, ...]
     sessions: tuple[Session, ...]
 
 

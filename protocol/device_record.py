@@ -66,6 +66,8 @@ def _check_shape(record: DeviceRecord) -> None:
         raise BadMessage(f"a device has at most {MAX_TAGS} tags, each once")
     for tag in record.tags:
         parse_tag(tag)
+    if record.continues == record.device:
+        raise BadMessage("a device does not continue itself")
     if not record.sealing_key.startswith("age1") or len(record.sealing_key) > 100:
         raise BadMessage("a sealing key is an age X25519 recipient")
 

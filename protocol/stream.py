@@ -27,16 +27,16 @@ DATA, ACK, FIN = 0, 1, 2
 
 HEADER = struct.Struct(">BQ")
 
-MAX_DATA_BYTES = 128 * 1024
-"""Of payload in a frame: asyncssh's largest packet in one frame, and a keystroke never waits behind more than this."""
+MAX_FRAME_BYTES = 256 * 1024
+"""A message of a leg: each costs every process on the way a turn of its loop and a call into the kernel or two."""
 
-MAX_FRAME_BYTES = HEADER.size + MAX_DATA_BYTES
+MAX_DATA_BYTES = MAX_FRAME_BYTES - HEADER.size
 
 WINDOW_BYTES = 4 * 1024 * 1024
 """Sent and not acknowledged. 40 MB/s at 100 ms round trip, and the most that either end has to keep in memory."""
 
-ACK_EVERY_BYTES = 256 * 1024
-"""Consumed bytes that are acknowledged at once: 16 times a window, so the sender never idles for want of an ACK."""
+ACK_EVERY_BYTES = 512 * 1024
+"""Consumed bytes that are acknowledged at once: 8 times a window, so the sender never idles for want of an ACK."""
 
 ACK_DELAY_S = 0.2
 """Driver's: the rest is acknowledged when nothing more was consumed for so long, to free the sender's memory."""

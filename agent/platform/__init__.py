@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+from agent.machine import Machine
 from agent.session.host import Host
 from protocol.errors import Refused
 
@@ -64,6 +65,15 @@ def lock_file(path: Path) -> int | None:
     """A descriptor that holds the lock at `path` for this process; None where another process holds it."""
     lock: int | None = _system().lock_file(path)
     return lock
+
+
+def this_machine() -> Machine:
+    """What is known here of the machine that this runs on."""
+    if os.name != "posix":
+        return Machine()
+    from agent.platform import posix_machine
+
+    return Machine(id=posix_machine.machine_id(), hardware=posix_machine.hardware_id())
 
 
 def this_host() -> Host:

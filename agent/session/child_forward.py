@@ -13,7 +13,7 @@ from collections.abc import Callable
 import asyncssh
 
 from agent.session.child_channel import Surroundings
-from agent.session.child_pump import Sink, Source
+from agent.session.child_pump import SMALL_CHUNK_BYTES, Sink, Source
 from agent.session.ipc import Denied, Exited
 from protocol.errors import BadMessage
 
@@ -78,7 +78,7 @@ class Forward(asyncssh.SSHTCPSession[bytes]):
     def session_started(self) -> None:
         fd = self._socket.result()
         self._sink.open(os.dup(fd), terminal=False, finish=_half_close)
-        self._source = Source(fd, terminal=False)
+        self._source = Source(fd, terminal=False, chunk_bytes=SMALL_CHUNK_BYTES)
         self._pumping = asyncio.get_running_loop().create_task(self._pump(self._source))
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:

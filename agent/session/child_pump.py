@@ -13,8 +13,11 @@ import errno
 import os
 from collections.abc import Awaitable, Callable
 
-CHUNK_BYTES = 64 * 1024
-"""A pipe's default capacity on Linux: one read empties it."""
+CHUNK_BYTES = 7 * 32 * 1024
+"""One turn of the loop for as many of stock ssh's packets (32 KiB, and what SSH adds) as one frame of the leg holds."""
+
+SMALL_CHUNK_BYTES = 64 * 1024
+"""Of a forward, of which there may be many at once."""
 
 LAST_WORDS_S = 0.05
 """How long a terminal stays silent after its process has exited before it counts as drained (see Source)."""
@@ -23,11 +26,12 @@ LAST_WORDS_S = 0.05
 class Source:
     """What a process writes: a pipe's read end, or a terminal's master."""
 
-    def __init__(self, fd: int, *, terminal: bool) -> None:
+    def __init__(self, fd: int, *, terminal: bool, chunk_bytes: int = CHUNK_BYTES) -> None:
         """fd: becomes ours to close."""
         os.set_blocking(fd, False)
         self._fd = fd
         self._terminal = terminal
+        self._chunk_bytes = chunk_bytes
         self._exited = asyncio.Event()
 
     def process_exited(self) -> None:
@@ -50,7 +54,7 @@ class Source:
         """The next chunk; b"" at the end."""
         while True:
             try:
-                return os.read(self._fd, CHUNK_BYTES)
+                return os.read(self._fd, self._chunk_bytes)
             except (BlockingIOError, InterruptedError):
                 if self._exited.is_set():
                     return await self._last_words()

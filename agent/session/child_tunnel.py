@@ -11,14 +11,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from protocol.stream import MAX_DATA_BYTES
 from transport.leg import Leg
 
-MAX_ANSWERS_BYTES = 3 * 1024 * 1024
-"""Pumps together write 2 MiB at most beyond the leg's high water: 64 KiB for each stream of ten channels, rounded up.
-Holding an honest client up could be a deadlock, if its end did the same."""
-
-PIECE_BYTES = 128 * 1024
-"""As much as a frame of the stream holds."""
+MAX_ANSWERS_BYTES = 10 * 1024 * 1024
+"""Pumps together write 9 MiB at most beyond the leg's high water: a chunk for each of two streams of ten channels, and
+of each forward. Holding an honest client up could be a deadlock, if its end did the same."""
 
 
 class Tunnel:
@@ -80,10 +78,11 @@ class _Gathering(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if not self._pieces:
             asyncio.get_running_loop().call_soon(self._flush)
+        elif self._size + len(data) > MAX_DATA_BYTES:
+            self._flush()
+            asyncio.get_running_loop().call_soon(self._flush)
         self._pieces.append(data)
         self._size += len(data)
-        if self._size >= PIECE_BYTES:
-            self._flush()
 
     def _flush(self) -> None:
         if self._pieces:

@@ -11,23 +11,30 @@ from console.authority.change import Change, change_policy
 from console.authority.policies import revoke
 from console.cli import in_loop
 from console.commands.options import assume_yes, confirm, passphrase_file, passphrases, say, usage_errors
+from console.device_name import is_host_name, without_suffix
 from console.device_records import check_enrolment, next_record, seal_record
-from console.fleet import JudgedDevice, fetch_device, resolve
+from console.fleet import JudgedDevice, fetch_device
+from console.history import check_continues
 from console.home import Home
 from console.listing import Listing
+from console.remembered_names import RememberedNames
 from console.render import print_pairs, when
+from console.resolving import resolve
 from console.settings import known_organisation, load_settings
 from console.signed_in import Desk, signed_in
-from protocol.errors import Refused, UsageInvalid
+from protocol.errors import Refused, Untrusted, UsageInvalid
 from protocol.ids import DeviceId, parse_device_id
 from protocol.revocation import Revocations
 from protocol.selector import parse, parse_tag, to_text
 from protocol.system_clock import SystemClock
+from protocol.text import escape
 
 
 @click.group()
 def device() -> None:
     """Vouch for devices: approve, tag, remove. Needs the right `approve`; removing needs the policy key.
+
+    `forget` is for every technician, and about this console alone.
 
     \b
     Example:
@@ -37,9 +44,16 @@ def device() -> None:
 
 @device.command()
 @click.argument("device")
-@click.option("--tag", "tags", multiple=True, help="The tags it gets; repeatable. [those that its join token suggests]")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help="The tags it gets; repeatable. [its own, those of the device that it continues, or its join token's]",
+)
 @click.option("--no-tags", is_flag=True, help="No tags at all.")
-@click.option("--continues", metavar="DEVICE", help="The id that this machine had before it was reinstalled.")
+@click.option(
+    "--continues", metavar="DEVICE", help="The id that this machine had before it was reinstalled; its history goes on."
+)
 @assume_yes
 @passphrase_file
 @click.pass_obj
@@ -58,6 +72,7 @@ async def approve(
     \b
     Example:
       auxilio device approve k3m7x-abcde-fghij-klmno --tag clinic --tag site=madrid
+      auxilio device approve k3m7x-abcde-fghij-klmno --continues qw5rt-...
     """
     if tags and no_tags:
         raise UsageInvalid("either --tag or --no-tags", hint="auxilio device approve --help")
@@ -66,28 +81,42 @@ async def approve(
         named = tuple(sorted({parse_tag(tag) for tag in tags}))
     async with signed_in(home, passphrases(passphrase_file), say) as desk:
         judged = await fetch_device(desk, wanted)
-        if judged.record is not None:
+        if judged.record is not None and old is None:
             raise Refused(
                 f"{judged.id} is approved already",
                 code="already_approved",
                 hint="`auxilio device tag` changes its tags.",
             )
+        continued = None if old is None else await _continued(desk, judged, old)
         enrolment = check_enrolment(judged, desk.trust, desk.clock.now())
         for warning in enrolment.warnings:
             say(warning)
         if judged.record_fault is not None:
             say(f"its present record does not hold: {judged.record_fault}")
-        chosen = () if no_tags else named or enrolment.tags
+        suggested = enrolment.tags if continued is None else (judged if judged.record is not None else continued).tags
+        chosen = () if no_tags else named or suggested
         print_pairs(
             [
                 ("device", judged.id),
                 ("calls itself", enrolment.statement.hostname),
                 ("joined", f"{when(judged.told.enrolled_at)}, with token {enrolment.statement.token}"),
                 ("tags", " ".join(chosen) or "-"),
+                *([] if continued is None else [("continues", f"{continued.id}: {' '.join(continued.tags) or '-'}")]),
             ]
         )
         confirm("Is this the id that the device itself shows, and shall it have these tags?", yes)
         await _publish(desk, judged, chosen, enrolment.statement.sealing_key, continues=old)
+    if old is not None:
+        say(f"{old} stays a device of its own until `auxilio device remove {old}`")
+
+
+async def _continued(desk: Desk, new: JudgedDevice, old: DeviceId) -> JudgedDevice:
+    """The device that `new` is to continue. Raises Refused, Untrusted."""
+    judged = await fetch_device(desk, old)
+    if judged.record_fault is not None:
+        raise Untrusted(f"the record of {old} does not verify: {judged.record_fault}", code="bad_record")
+    await check_continues(desk, new.id, judged)
+    return judged
 
 
 @device.command()
@@ -114,7 +143,7 @@ async def tag(home: Home, device: str, changes: tuple[str, ...], passphrase_file
         if tags == judged.tags:
             say(f"{judged.id} has these tags already: {' '.join(tags) or '-'}")
             return
-        await _publish(desk, judged, tags, judged.record.record.sealing_key, continues=judged.record.record.continues)
+        await _publish(desk, judged, tags, judged.record.record.sealing_key, continues=judged.continues)
 
 
 @device.command()
@@ -197,3 +226,23 @@ async def remove(home: Home, device: str, yes: bool, passphrase_file: Path | Non
         return revoke(old, since=int(SystemClock().now()), devices=(removed,))
 
     await change_policy(home, passphrases(passphrase_file), say, Change(revocations=revocations), send=True)
+
+
+@device.command()
+@click.argument("remembered", metavar="NAME")
+@click.pass_obj
+def forget(home: Home, remembered: str) -> None:
+    """Forget which device a NAME meant here, once you know why it moved to another; it is looked up anew.
+
+    \b
+    Example:
+      auxilio device forget dana-laptop
+    """
+    wanted = without_suffix(remembered)
+    if not is_host_name(wanted) or not RememberedNames(home).forget(wanted):
+        raise Refused(
+            f"no name is remembered as {escape(remembered, limit=60)}",
+            code="no_such_name",
+            hint="Only a host name, or the beginning of an id, that was used here is remembered.",
+        )
+    say(f"{wanted} is forgotten")

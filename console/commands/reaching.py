@@ -19,8 +19,9 @@ import click
 import msgspec
 
 from console.commands.options import confirm, passphrase_file, passphrases, say
-from console.fleet import fetch_device, resolve
+from console.fleet import fetch_device
 from console.home import Home
+from console.resolving import resolve
 from console.sessions import Reached, Wish, reach, why_ended
 from console.signed_in import Desk, signed_in
 from console.waiting import WaitingLine

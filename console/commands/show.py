@@ -10,14 +10,21 @@ import msgspec
 
 from console.cli import in_loop
 from console.commands.options import as_json, passphrases, say
-from console.fleet import JudgedDevice, fetch_device, fetch_section, resolve
+from console.fleet import JudgedDevice, fetch_device, fetch_section
+from console.history import fetch_history
 from console.home import Home
-from console.render import ago, print_heading, print_json, print_pairs, when
+from console.known_devices import KnownDevices
+from console.render import ago, print_heading, print_json, print_pairs, print_table, when
+from console.resolving import resolve
 from console.section_views import print_section
-from console.signed_in import signed_in
-from protocol.errors import AuxilioError, Refused
-from protocol.report import SECTIONS, Section
+from console.signed_in import Desk, signed_in
+from protocol.api import Session
+from protocol.errors import AuxilioError, Refused, Untrusted
+from protocol.report import SECTIONS, Section, System
 from protocol.text import escape
+
+REPLACED = ": replaced"
+"""How agents say that a relay ended their link because another came in its place."""
 
 LONG_SECTIONS = frozenset({"software"})
 """Shown only when asked for by name: two thousand packages hide everything else."""
@@ -26,36 +33,64 @@ LONG_SECTIONS = frozenset({"software"})
 @click.command()
 @click.argument("device")
 @click.argument("section", required=False)
+@click.option("--history", is_flag=True, help="Also what it was before it was reinstalled, and its sessions.")
 @as_json
 @click.pass_obj
 @in_loop
-async def show(home: Home, device: str, section: str | None, as_json: bool) -> None:
+async def show(home: Home, device: str, section: str | None, history: bool, as_json: bool) -> None:
     """Show what a device says about itself, verified by its own signature.
+
+    --history goes back along signed records (`device approve --continues`); which sessions there were, is the relay's
+    word.
 
     \b
     Example:
       auxilio show k3m7x-abcde-fghij-klmno
       auxilio show k3m7x software
+      auxilio show dana-laptop --history
     """
     async with signed_in(home, passphrases(None), say) as desk:
         judged = await fetch_device(desk, await resolve(desk, device))
-        names = _wanted(judged, section, everything=as_json)
-        sections: dict[str, Section] = {}
-        faults: dict[str, str] = {}
-        for name in names:
-            assert judged.report is not None
-            try:
-                sections[name] = await fetch_section(desk, name, judged.report.sections[name])
-            except AuxilioError as exc:
-                faults[name] = exc.message
+        before, sessions = await fetch_history(desk, judged) if history else ([], ())
+        shown = [await _fetch(desk, judged, section, everything=as_json)]
+        shown += [await _fetch(desk, old, section, everything=as_json, of_old=True) for old in before]
+        _note_hostname(desk, judged, shown[0].sections)
+        for one in shown:
+            for name, fault in one.faults.items():
+                say(f"the section {name} of {one.judged.id} cannot be shown: {fault}")
         if as_json:
-            print_json(_record(judged, sections, faults))
-        else:
-            if section is None:
-                _print_head(judged, desk.clock.now())
-            _print_sections(judged, sections, alone=section is not None)
-        for name, fault in faults.items():
-            say(f"the section {name} cannot be shown: {fault}")
+            print_json(_record(shown[0]) | (_history_record(shown[1:], sessions) if history else {}))
+            return
+        for one in shown:
+            if section is None or one.judged is not judged:
+                _print_head(one.judged, desk.clock.now())
+            _print_sections(one.judged, one.sections, alone=section is not None)
+        if history:
+            _print_sessions(sessions)
+
+
+class _Shown(msgspec.Struct, frozen=True):
+    """A device with those of its sections that were asked for; faults: why one of them cannot be shown."""
+
+    judged: JudgedDevice
+    sections: dict[str, Section]
+    faults: dict[str, str]
+
+
+async def _fetch(
+    desk: Desk, judged: JudgedDevice, section: str | None, *, everything: bool, of_old: bool = False
+) -> _Shown:
+    """of_old: the section need not be there. Raises Refused (no_such_section)."""
+    shown = _Shown(judged, {}, {})
+    if of_old and section is not None and (judged.report is None or section not in judged.report.sections):
+        return shown
+    for name in _wanted(judged, section, everything=everything):
+        assert judged.report is not None
+        try:
+            shown.sections[name] = await fetch_section(desk, name, judged.report.sections[name])
+        except AuxilioError as exc:
+            shown.faults[name] = exc.message
+    return shown
 
 
 def _wanted(judged: JudgedDevice, section: str | None, *, everything: bool) -> list[str]:
@@ -74,6 +109,19 @@ def _wanted(judged: JudgedDevice, section: str | None, *, everything: bool) -> l
     return ordered if everything else [name for name in ordered if name not in LONG_SECTIONS]
 
 
+def _note_hostname(desk: Desk, judged: JudgedDevice, sections: dict[str, Section]) -> None:
+    """For completion, which asks nobody."""
+    system = sections.get("system")
+    if isinstance(system, System) and judged.report is not None:
+        known = KnownDevices(desk.home)
+        sha256 = judged.report.sections["system"].sha256
+        try:
+            known.note_hostname(judged.id, judged.report.number, sha256, system.hostname)
+        except Untrusted as exc:
+            desk.say(exc.message)
+        known.save()
+
+
 def _print_head(judged: JudgedDevice, now: float) -> None:
     presence = judged.presence
     seen = "online" if presence.online else "offline"
@@ -87,7 +135,11 @@ def _print_head(judged: JudgedDevice, now: float) -> None:
         pairs.append(("last offline", f"{when(presence.offline_since_at)}: {presence.offline_reason}"))
     if judged.record is not None:
         pairs.append(("vouched for by", judged.record.signer.name))
+    if judged.continues is not None:
+        pairs.append(("continues", judged.continues))
     print_pairs(pairs)
+    if presence.offline_reason.endswith(REPLACED):
+        say("another process with its key was linked in its place: its state may have been copied to another machine")
     if judged.report_fault is not None:
         say(f"its report is NOT SHOWN, since its signature does not hold: {judged.report_fault}")
     elif judged.report is None:
@@ -105,17 +157,32 @@ def _print_sections(judged: JudgedDevice, sections: dict[str, Section], *, alone
             print(f"\nalso: {', '.join(f'auxilio show {judged.id} {name}' for name in left)}")
 
 
-def _record(judged: JudgedDevice, sections: dict[str, Section], faults: dict[str, str]) -> dict[str, Any]:
+def _print_sessions(sessions: tuple[Session, ...]) -> None:
+    print_heading("sessions, by the relay's word")
+    rows = [(when(s.started_at), s.device, s.technician, s.purpose, s.message or s.reason or s.state) for s in sessions]
+    print_table(("started", "device", "technician", "purpose", "ended"), rows)
+
+
+def _history_record(before: list[_Shown], sessions: tuple[Session, ...]) -> dict[str, Any]:
+    return {
+        "history": [_record(one) for one in before],
+        "sessions": json.loads(msgspec.json.encode(sessions)),
+    }
+
+
+def _record(shown: _Shown) -> dict[str, Any]:
+    judged = shown.judged
     presence = json.loads(msgspec.json.encode(judged.presence))
     return {
         "id": judged.id,
         "state": judged.state,
         "tags": list(judged.tags),
+        "continues": judged.continues,
         "record_fault": judged.record_fault,
         "report_fault": judged.report_fault,
         "report": judged.report.number if judged.report else None,
         "collected_at": judged.report.collected_at if judged.report else None,
         "presence": presence,
-        "sections": {name: json.loads(msgspec.json.encode(section)) for name, section in sections.items()},
-        "section_faults": faults,
+        "sections": {name: json.loads(msgspec.json.encode(section)) for name, section in shown.sections.items()},
+        "section_faults": shown.faults,
     }

@@ -75,7 +75,7 @@ def _record(connection: Connection, call: Call, organisation: OrganisationId, na
 
 
 def _in_scope(connection: Connection, call: Call, organisation: OrganisationId, device: DeviceId) -> bool:
-    row = devices.find_row(connection, organisation, device)
+    row = devices.find_row(connection, organisation, device, removed=True)
     return row is not None and listing.visible(connection, call.login.technician, organisation, row)
 
 

@@ -11,6 +11,7 @@ from protocol.api import (
     MAX_PAGE,
     Device,
     DevicePage,
+    History,
     SectionHead,
     SessionNonce,
     SessionStarted,
@@ -22,7 +23,7 @@ from protocol.errors import AuxilioError, BadMessage
 from protocol.ids import DeviceId
 from protocol.selector import parse
 from protocol.statement import Signed
-from relay import logs
+from relay import history, logs
 from relay.authorities import Organisation
 from relay.failures import Conflict, Forbidden, NotFound, device_not_found
 from relay.http.authority_routes import MAX_SMALL_SIGNED_BYTES
@@ -76,6 +77,16 @@ def _visible_row(connection: Connection, call: Call, device: DeviceId) -> Row[An
     return row
 
 
+async def show_history(call: Call) -> History:
+    login, device, now = call.login, call.device(), call.services.clock.now()
+
+    def job(connection: Connection) -> History:
+        row = _visible_row(connection, call, device)
+        return history.history(connection, login.organisation, login.technician, row, now)
+
+    return await call.services.store.read(job)
+
+
 async def show_section(call: Call) -> SectionAnswer:
     device, name = call.device(), call.request.match_info["name"]
 
@@ -120,6 +131,7 @@ async def put_record(call: Call) -> None:
             )
         if old is not None and not may_replace(old, new):
             raise Forbidden("the device's present tags are outside the signer's scope", code="out_of_scope")
+    await services.store.read(lambda c: history.check_continued(c, held.id, new))
     blob = await services.store.write(lambda c: devices.put_record(c, held.id, new, replaces=row.record_number))
     if blob is None:
         raise Conflict("the device's record changed meanwhile", code="record_changed")
@@ -173,6 +185,14 @@ ROUTES = (
         handler=show_device,
         answer=Device,
         summary="One device: its record, report and presence",
+    ),
+    Route(
+        method="GET",
+        path=f"{_DEVICE}/history",
+        who="technician",
+        handler=show_history,
+        answer=History,
+        summary="The devices that this one's records continue, the latest first, and the sessions of all of them",
     ),
     Route(
         method="GET",

@@ -55,8 +55,13 @@ def find_key(connection: Connection, organisation: OrganisationId, device: Devic
     return DeviceKey(device, row.key, row.revoked, row.record_number, row.report_number, blob)
 
 
-def find_row(connection: Connection, organisation: OrganisationId, device: DeviceId) -> Row[Any] | None:
-    query = select(devices).where(_this(organisation, device), devices.c.revoked.is_(False))
+def find_row(
+    connection: Connection, organisation: OrganisationId, device: DeviceId, *, removed: bool = False
+) -> Row[Any] | None:
+    """removed: also one that was removed, for what is shown of its time."""
+    query = select(devices).where(_this(organisation, device))
+    if not removed:
+        query = query.where(devices.c.revoked.is_(False))
     return (connection.execute(query)).first()
 
 

@@ -2,117 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from console.device_records import check_enrolment
-from console.fleet import fetch_device, resolve
-from console.home import Home
-from console.keys import write_key
-from console.passphrase import Passphrases
+from console.fleet import fetch_device
+from console.resolving import resolve
 from console.sessions import Wish, reach
-from console.settings import Settings, save_settings
-from console.signed_in import Desk, open_desk, signed_in
-from protocol.api import Device, DevicePage, LoginAnswer, LoginNonce, Presence, RelayInfo, SessionNonce, SessionStarted
-from protocol.codec import encode
+from console.signed_in import Desk
+from protocol.api import DevicePage, LoginAnswer, LoginNonce, SessionNonce, SessionStarted
 from protocol.errors import AuxilioError, BadMessage, PeerFault, Refused, Untrusted
-from protocol.ids import DeviceId, SessionId, device_id
+from protocol.ids import SessionId, device_id
 from protocol.keys import public_line
-from protocol.link import PolicyNumber
 from protocol.login import LoginStatement
-from protocol.policy import Relay
 from protocol.signing import public_blob
-from protocol.statement import Signed
-from protocol.system_clock import SystemClock
-from tests.support.organisation import Organisation, TechnicianKey
-from tests.support.tls_relay import HttpRelay
-
-SILENT = Passphrases({}, may_ask=False)
-TIME = SystemClock()
-
-
-class Relayed:
-    """A relay whose every answer a test may replace. calls: paths that were asked for, in order.
-
-    logins: what technicians were made to sign.  requests: likewise for sessions.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.server = HttpRelay()
-        self.folder = folder
-        self.calls: list[str] = []
-        self.logins: list[Signed] = []
-        self.requests: list[Signed] = []
-        self.answers: dict[tuple[str, str], Callable[[], Any]] = {}
-        self.server.app.router.add_route("*", "/{path:.*}", self._answer)
-        self.device_key = Ed25519PrivateKey.generate()
-        self.device: DeviceId = device_id(public_blob(self.device_key))
-
-    async def start(self) -> None:
-        await self.server.__aenter__()
-        entry = Relay(url=self.server.address.url, pin=self.server.address.pin)
-        self.organisation = Organisation(entry)
-        self.technician: TechnicianKey = self.organisation.technician()
-        self.home = Home(self.folder / "home")
-        write_key(self.folder / "key", self.technician.key, self.technician.public_line, "ana", None)
-        certificate = f"{public_line(self.technician.certificate)} ana\n"
-        (self.folder / "key-cert.pub").write_text(certificate)
-        self.settings = Settings(organisation=self.organisation.id, relays=(entry,), key=str(self.folder / "key"))
-        save_settings(self.home, self.settings)
-        organisation = f"/v1/organisations/{self.organisation.id}"
-        self.answers |= {
-            ("GET", "/v1/relay"): lambda: RelayInfo(
-                time=TIME.now(), versions=(1,), names=("relay.example",), release="0"
-            ),
-            ("GET", f"{organisation}/charters"): lambda: {"charters": self.organisation.charters},
-            ("GET", f"{organisation}/policy"): lambda: self.organisation.policies[-1],
-            ("POST", f"{organisation}/login/nonce"): lambda: LoginNonce(nonce="bm9uY2U", time=TIME.now()),
-            ("POST", f"{organisation}/login"): lambda: LoginAnswer(
-                token="t" * 43, expires_at=int(TIME.now()) + 3600, scope="full"
-            ),
-            ("GET", f"/v1/devices/{self.device}"): self.told,
-            ("POST", f"/v1/devices/{self.device}/sessions/nonce"): lambda: SessionNonce(
-                nonce="bm9uY2U", policy=PolicyNumber(epoch=0, number=1)
-            ),
-            ("DELETE", "*"): lambda: None,
-        }
-        self.login_path = f"{organisation}/login"
-
-    def told(self, **changes: Any) -> Device:
-        token = self.organisation.join_token()
-        blob = public_blob(self.device_key)
-        fields: dict[str, Any] = {
-            "id": self.device,
-            "device_key": public_line(blob),
-            "enrolment": self.organisation.enrolment(token, self.device_key),
-            "enrolled_at": self.organisation.now,
-            "suggested_tags": ("vip",),
-            "record": self.organisation.record(self.device, "clinic"),
-            "report": None,
-            "sections": (),
-            "presence": Presence(online=True, since_at=1, last_seen_at=1),
-        }
-        return Device(**{**fields, **changes})
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        self.calls.append(f"{request.method} {request.path}")
-        body = await request.read()
-        if request.method == "POST" and request.path == self.login_path:
-            self.logins.append(msgspec.json.decode(body, type=Signed))
-        if request.method == "POST" and request.path.endswith("/sessions"):
-            self.requests.append(
-                msgspec.json.decode(msgspec.json.decode(body, type=dict[str, msgspec.Raw])["request"], type=Signed)
-            )
-        answer = self.answers.get((request.method, request.path)) or self.answers.get((request.method, "*"))
-        if answer is None:
-            return web.json_response({"code": "not_found", "message": "no \x1b[2J such"}, status=404)
-        return web.Response(body=encode(answer()), content_type="application/json")
+from tests.support.organisation import Organisation
+from tests.support.relayed import TIME, Relayed, log_in, with_desk
 
 
 @pytest.fixture
@@ -123,21 +33,7 @@ async def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     try:
         yield relayed
     finally:
-        await relayed.server.__aexit__(None, None, None)
-
-
-async def _log_in(relay: Relayed) -> list[str]:
-    """Log in; what was said to the person."""
-    said: list[str] = []
-    desk = open_desk(relay.home, relay.settings, relay.settings.relays[0], SILENT, said.append)
-    async with desk.relay.client:
-        await desk.log_in()
-    return said
-
-
-async def _with_desk(relay: Relayed, action: Callable[[Desk], Awaitable[object]]) -> object:
-    async with signed_in(relay.home, SILENT, lambda text: None) as desk:
-        return await action(desk)
+        await relayed.stop()
 
 
 def _wish(relay: Relayed, **changes: Any) -> Wish:
@@ -151,14 +47,14 @@ def _wish(relay: Relayed, **changes: Any) -> Wish:
 
 
 async def _reach(relay: Relayed, **changes: Any) -> object:
-    return await _with_desk(relay, lambda desk: reach(desk, _wish(relay, **changes), lambda waiting: None))
+    return await with_desk(relay, lambda desk: reach(desk, _wish(relay, **changes), lambda waiting: None))
 
 
 # -- logging in -------------------------------------------------------------------------------------------------
 
 
 async def test_a_login_is_signed_for_this_relay_and_organisation_alone(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     statement = msgspec.json.decode(relay.logins[0].payload, type=LoginStatement)
     assert statement.relay == relay.server.address.dialled_name
     assert statement.organisation == relay.organisation.id
@@ -169,7 +65,7 @@ async def test_nothing_is_signed_where_the_clocks_differ(relay: Relayed, differe
     path = ("POST", f"{relay.login_path}/nonce")
     relay.answers[path] = lambda: LoginNonce(nonce="bm9uY2U", time=TIME.now() + difference_s)
     with pytest.raises(Refused) as caught:
-        await _log_in(relay)
+        await log_in(relay)
     assert caught.value.reason == "clock_differs"
     assert relay.logins == []
 
@@ -178,7 +74,7 @@ async def test_nothing_is_signed_for_a_relay_that_shows_another_organisation(rel
     other = Organisation(relay.settings.relays[0])
     relay.answers["GET", f"/v1/organisations/{relay.organisation.id}/charters"] = lambda: {"charters": other.charters}
     with pytest.raises(Untrusted):
-        await _log_in(relay)
+        await log_in(relay)
     assert relay.logins == []
 
 
@@ -188,7 +84,7 @@ async def test_a_certificate_in_the_mailbox_for_another_key_is_not_taken(relay: 
         token="t" * 43, expires_at=2**40, scope="full", certificate=public_line(other.certificate)
     )
     with pytest.raises(Untrusted):
-        await _log_in(relay)
+        await log_in(relay)
     assert not relay.home.file("certificate.pub").exists()
 
 
@@ -198,18 +94,18 @@ async def test_a_certificate_in_the_mailbox_by_another_ca_is_not_taken(relay: Re
         token="t" * 43, expires_at=2**40, scope="full", certificate=public_line(forged.certificate)
     )
     with pytest.raises(Untrusted):
-        await _log_in(relay)
+        await log_in(relay)
     assert not relay.home.file("certificate.pub").exists()
 
 
 async def test_a_policy_from_before_a_revocation_does_not_come_back(relay: Relayed) -> None:
     old = relay.organisation.policies[-1]
     relay.organisation.publish_policy(wave_limit=5)
-    await _log_in(relay)
+    await log_in(relay)
     relay.answers["GET", f"/v1/organisations/{relay.organisation.id}/policy"] = lambda: old
-    said = await _log_in(relay)
+    said = await log_in(relay)
     assert any("older policy" in text for text in said)
-    await _with_desk(relay, _check_limit)
+    await with_desk(relay, _check_limit)
 
 
 async def _check_limit(desk: Desk) -> None:
@@ -220,7 +116,7 @@ async def _check_limit(desk: Desk) -> None:
 
 
 async def test_another_device_than_the_one_asked_for_is_refused(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     other = Ed25519PrivateKey.generate()
     relay.answers["GET", f"/v1/devices/{relay.device}"] = lambda: relay.told(
         id=device_id(public_blob(other)), device_key=public_line(public_blob(other))
@@ -232,7 +128,7 @@ async def test_another_device_than_the_one_asked_for_is_refused(relay: Relayed) 
 
 
 async def test_no_request_is_signed_for_a_device_without_a_record_that_holds(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     stranger = Organisation(relay.settings.relays[0])
     for record in (None, stranger.record(relay.device, "clinic")):
         relay.answers["GET", f"/v1/devices/{relay.device}"] = lambda record=record: relay.told(record=record)
@@ -243,23 +139,23 @@ async def test_no_request_is_signed_for_a_device_without_a_record_that_holds(rel
 
 
 async def test_a_prefix_is_never_resolved_to_a_device_that_nobody_approved(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     relay.answers["GET", "/v1/devices"] = lambda: DevicePage(devices=(relay.told(record=None),), next=None, total=1)
     with pytest.raises(Refused) as caught:
-        await _with_desk(relay, lambda desk: resolve(desk, relay.device[:5]))
+        await with_desk(relay, lambda desk: resolve(desk, relay.device[:5]))
     assert caught.value.reason == "no_such_device"
 
 
 async def test_a_prefix_is_never_resolved_to_a_device_that_does_not_have_it(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     relay.answers["GET", "/v1/devices"] = lambda: DevicePage(devices=(relay.told(),), next=None, total=1)
     wrong = "aaaa" if not relay.device.startswith("aaaa") else "bbbb"
     with pytest.raises(Refused):
-        await _with_desk(relay, lambda desk: resolve(desk, wrong))
+        await with_desk(relay, lambda desk: resolve(desk, wrong))
 
 
 async def test_an_enrolment_of_another_device_is_not_approved(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     other = relay.organisation.enrolment(relay.organisation.join_token(tags=("vip",)), Ed25519PrivateKey.generate())
     relay.answers["GET", f"/v1/devices/{relay.device}"] = lambda: relay.told(record=None, enrolment=other)
 
@@ -267,26 +163,26 @@ async def test_an_enrolment_of_another_device_is_not_approved(relay: Relayed) ->
         check_enrolment(await fetch_device(desk, relay.device), desk.trust, TIME.now())
 
     with pytest.raises(Untrusted) as caught:
-        await _with_desk(relay, approve)
+        await with_desk(relay, approve)
     assert caught.value.reason == "wrong_device"
 
 
 async def test_suggested_tags_are_the_enrolment_cas_and_not_the_relays(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     enrolment = relay.organisation.enrolment(relay.organisation.join_token(tags=("clinic",)), relay.device_key)
     relay.answers["GET", f"/v1/devices/{relay.device}"] = lambda: relay.told(record=None, enrolment=enrolment)
 
     async def suggested(desk: Desk) -> tuple[str, ...]:
         return check_enrolment(await fetch_device(desk, relay.device), desk.trust, TIME.now()).tags
 
-    assert await _with_desk(relay, suggested) == ("clinic",)
+    assert await with_desk(relay, suggested) == ("clinic",)
 
 
 # -- sessions ---------------------------------------------------------------------------------------------------
 
 
 async def test_a_session_under_another_id_is_refused(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     relay.answers["POST", f"/v1/devices/{relay.device}/sessions"] = lambda: SessionStarted(
         session=SessionId("a" * 26), ticket="t", leg_url=relay.server.address.url
     )
@@ -296,7 +192,7 @@ async def test_a_session_under_another_id_is_refused(relay: Relayed) -> None:
 
 
 async def test_a_leg_is_dialled_only_where_the_policy_says(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
 
     def elsewhere() -> SessionStarted:
         request = msgspec.json.decode(relay.requests[-1].payload)
@@ -309,7 +205,7 @@ async def test_a_leg_is_dialled_only_where_the_policy_says(relay: Relayed) -> No
 
 
 async def test_a_ticket_cannot_carry_a_header_of_its_own(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
 
     def injected() -> SessionStarted:
         request = msgspec.json.decode(relay.requests[-1].payload)
@@ -321,7 +217,7 @@ async def test_a_ticket_cannot_carry_a_header_of_its_own(relay: Relayed) -> None
 
 
 async def test_a_request_names_the_highest_policy_that_is_known_here(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     relay.organisation.publish_policy()
     number = relay.organisation.policy_number
     relay.answers["POST", f"/v1/devices/{relay.device}/sessions/nonce"] = lambda: SessionNonce(
@@ -334,7 +230,7 @@ async def test_a_request_names_the_highest_policy_that_is_known_here(relay: Rela
 
 
 async def test_what_a_relay_says_is_harmless_in_a_terminal(relay: Relayed) -> None:
-    await _log_in(relay)
+    await log_in(relay)
     del relay.answers["GET", f"/v1/devices/{relay.device}"]
     with pytest.raises(Refused) as caught:
         await _reach(relay)

@@ -37,13 +37,14 @@ class AgentProcess:
         self.state = state
         self.environment = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
         self.run_arguments: tuple[str, ...] = ()
+        self.host: tuple[str, ...] = ()  # a command that makes the host that it runs on: see device_world.named
         self.process: subprocess.Popen[bytes] | None = None
         self.output = state.parent / f"{state.name}.output"
 
     def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "agent.main", *arguments, "--state", str(self.state)],
+            [*self.host, sys.executable, "-m", "agent.main", *arguments, "--state", str(self.state)],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -69,7 +70,7 @@ class AgentProcess:
         """prefix: a command to run it under, such as strace."""
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [*prefix, *self.run_command()],
+                [*prefix, *self.host, *self.run_command()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

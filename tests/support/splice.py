@@ -25,7 +25,7 @@ def add_legs(relay: HttpRelay, *, tamper: Tamper | None = None, before: tuple[Le
     waiting: dict[str, tuple[web.WebSocketResponse, asyncio.Future[web.WebSocketResponse]]] = {}
 
     async def serve(request: web.Request) -> web.WebSocketResponse:
-        mine = web.WebSocketResponse(max_msg_size=MAX_LEG_MESSAGE_BYTES, compress=False)
+        mine = web.WebSocketResponse(max_msg_size=MAX_LEG_MESSAGE_BYTES + 1, compress=False)
         await mine.prepare(request)
         session = request.match_info["session"]
         for said in before:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from console.commands.device import changed_tags
+from console.device_name import without_suffix
 from console.durations import duration_text, parse_duration
 from console.escape_keys import EscapeKeys
-from console.fleet import device_name
+from console.home import Home
 from console.known_host import known_host_line
 from console.login import check_clock
+from console.remembered_names import RememberedNames
 from console.render import ago, size, when
 from console.ssh_config import Include, render
 from console.waiting import waiting_line
@@ -65,31 +68,47 @@ def test_help_is_asked_for_and_nothing_is_sent() -> None:
 # -- host keys --------------------------------------------------------------------------------------------------
 
 
+NOBODY = RememberedNames(Home(Path("/nowhere")))
+
+
 def _device() -> tuple[str, str]:
     blob = public_blob(Ed25519PrivateKey.generate())
     return device_id(blob), base64.b64encode(blob).decode()
 
 
-def test_a_host_key_is_vouched_for_under_the_name_that_ssh_asked_for() -> None:
+def test_a_host_key_is_vouched_for_under_the_name_that_ssh_asked_for(tmp_path: Path) -> None:
     device, key = _device()
-    for host in (device, f"{device}.auxilio", f"{device}.clinic.auxilio", f"[{device}.auxilio]:2222"):
-        assert known_host_line(host, "ssh-ed25519", key) == f"{host} ssh-ed25519 {key}"
+    names = RememberedNames(Home(tmp_path))
+    names.remember("pc-7", device)
+    for host in (
+        "pc-7.auxilio",
+        "PC-7",
+        device,
+        f"{device}.auxilio",
+        f"{device}.clinic.auxilio",
+        f"[{device}.auxilio]:2222",
+    ):
+        assert known_host_line(host, "ssh-ed25519", key, names) == f"{host} ssh-ed25519 {key}"
+    other = _device()[1]
+    assert known_host_line("pc-7.auxilio", "ssh-ed25519", other, names) is None
+    for unknown in ("pc-8.auxilio", "../names/@pc-7", "@pc-7", "pc-7/", "pc-7\n", ""):
+        assert known_host_line(unknown, "ssh-ed25519", key, names) is None
 
 
 @pytest.mark.parametrize("key", ["", "NONE", "AAAA", "!!", "é", "A" * 100_000])
 def test_no_key_and_garbage_get_no_line(key: str) -> None:
-    assert known_host_line(_device()[0], "ssh-ed25519", key) is None
+    assert known_host_line(_device()[0], "ssh-ed25519", key, NOBODY) is None
 
 
 def test_another_devices_key_gets_no_line() -> None:
     device, _ = _device()
-    assert known_host_line(device, "ssh-ed25519", _device()[1]) is None
-    assert known_host_line("localhost", "ssh-ed25519", _device()[1]) is None
+    assert known_host_line(device, "ssh-ed25519", _device()[1], NOBODY) is None
+    assert known_host_line("localhost", "ssh-ed25519", _device()[1], NOBODY) is None
 
 
 def test_a_key_of_another_type_than_its_bytes_gets_no_line() -> None:
     device, key = _device()
-    assert known_host_line(device, "ssh-rsa", key) is None
+    assert known_host_line(device, "ssh-rsa", key, NOBODY) is None
 
 
 # -- ssh's configuration ----------------------------------------------------------------------------------------
@@ -169,7 +188,8 @@ def test_nothing_is_signed_while_the_clocks_differ_by_more_than_five_minutes() -
 
 
 def test_device_names_lose_the_suffix_of_ssh_config() -> None:
-    assert device_name("K3m9x.auxilio") == device_name("k3m9x.clinic.auxilio") == device_name(" k3m9x ") == "k3m9x"
+    for text in ("K3m9x.auxilio", "k3m9x.clinic.auxilio", " k3m9x "):
+        assert without_suffix(text) == "k3m9x"
 
 
 def test_tags_are_added_and_taken_away() -> None:

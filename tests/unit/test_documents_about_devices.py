@@ -239,7 +239,14 @@ def test_a_higher_record_replaces_only_by_somebody_whose_scope_covers_the_old_ta
 
 @pytest.mark.parametrize(
     "changes",
-    [{"number": 0}, {"tags": ("a", "a")}, {"tags": ("A B",)}, {"sealing_key": "ssh-ed25519"}, {"version": 2}],
+    [
+        {"number": 0},
+        {"tags": ("a", "a")},
+        {"tags": ("A B",)},
+        {"sealing_key": "ssh-ed25519"},
+        {"version": 2},
+        {"continues": DEVICE},
+    ],
 )
 def test_a_record_that_no_device_would_accept_is_not_made(organisation: Organisation, changes: dict[str, Any]) -> None:
     with pytest.raises(BadMessage):
