@@ -10,7 +10,8 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,50 +98,61 @@ def test_paths_are_relative_to_the_account_s_home(world: World, tmp_path: Path) 
         (Path.home() / name).unlink(missing_ok=True)
 
 
+def stopped(world: World, words: list[str], folder: Path, target: Path, stop: Callable[[int], None]) -> tuple[int, str]:
+    """Begin a copy, `stop` it (by the process's number) in the middle, and return its exit status and last words."""
+    for _ in range(5):
+        process = subprocess.Popen(
+            world.auxilio("cp", *words), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=world.environment
+        )
+        if in_the_middle(folder, process):
+            stop(process.pid)
+            _, said = process.communicate(timeout=2 * WITHIN_S)
+            if not target.exists():
+                return process.returncode, said.decode()
+        else:
+            _, said = process.communicate(timeout=2 * WITHIN_S)
+        assert process.returncode == 0, said  # it was done before we looked: once more
+        target.unlink()
+    raise AssertionError("it was done each time before it could be stopped")
+
+
+def in_the_middle(folder: Path, process: subprocess.Popen[bytes]) -> bool:
+    """Wait until the unfinished copy in `folder` has 10 MiB on the disk; False where it ended before."""
+    while process.poll() is None:
+        with suppress(FileNotFoundError):
+            if any(path.stat().st_blocks * 512 >= 10 * MIB for path in folder.glob(".auxilio-*.part")):
+                return True
+        time.sleep(0.002)
+    return False
+
+
 @pytest.mark.parametrize("download", [True, False], ids=["down", "up"])
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
 def test_an_interrupted_copy_is_gone_on_with(world: World, tmp_path: Path, download: bool, ending: int) -> None:
     source, target = bulk(tmp_path / "source"), tmp_path / "target"
     words = [there(world, source), str(target)] if download else [str(source), there(world, target)]
-    process = subprocess.Popen(
-        world.auxilio("cp", *words), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=world.environment
-    )
-    part = _part_with(tmp_path, 10 * MIB)
-    process.send_signal(ending)
-    _, said = process.communicate(timeout=WITHIN_S)
-    assert not target.exists() and part.exists(), said
+    status, said = stopped(world, words, tmp_path, target, lambda pid: os.kill(pid, ending))
+    [part] = tmp_path.glob(".auxilio-*.part")
     if ending == signal.SIGINT:
-        assert process.returncode == EXIT_INTERRUPTED
-        assert said.decode().splitlines() == ["auxilio: interrupted. Run the same command again to go on."]
+        assert status == EXIT_INTERRUPTED
+        assert said.splitlines() == ["auxilio: interrupted. Run the same command again to go on."]
     record = cp(world, *words)
     assert (record["copied"], record["resumed"]) == (1, 1)
     assert record["bytes_moved"] <= (BULK_MIB - 5) * MIB
     assert digest(target) == digest(source) and not part.exists()
 
 
-def _part_with(folder: Path, size: int) -> Path:
-    """The unfinished copy in `folder`, once it holds `size` bytes on the disk."""
-    deadline = time.monotonic() + WITHIN_S
-    while True:
-        found = [path for path in folder.glob(".auxilio-*.part") if path.stat().st_blocks * 512 >= size]
-        if found:
-            return found[0]
-        assert time.monotonic() < deadline, os.listdir(folder)
-        time.sleep(0.002)
-
-
 def test_a_session_that_is_cut_off_is_said_and_gone_on_with(world: World, tmp_path: Path) -> None:
     source, target = bulk(tmp_path / "source"), tmp_path / "target"
     words = [str(source), there(world, target)]
-    process = subprocess.Popen(
-        world.auxilio("cp", *words), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, env=world.environment
-    )
-    _part_with(tmp_path, 10 * MIB)
-    for child in world.session_children():
-        os.kill(child, signal.SIGKILL)
-    _, said = process.communicate(timeout=2 * WITHIN_S)
-    assert process.returncode == EXIT_UNAVAILABLE, said
-    line, hint = said.decode().splitlines()
+
+    def cut(pid: int) -> None:
+        for child in world.session_children():
+            os.kill(child, signal.SIGKILL)
+
+    status, said = stopped(world, words, tmp_path, target, cut)
+    assert status == EXIT_UNAVAILABLE, said
+    line, hint = said.splitlines()
     assert line.startswith("auxilio: the session ended: ") and hint == "hint: Run the same command again to go on."
     assert cp(world, *words)["resumed"] == 1
     assert digest(target) == digest(source)
