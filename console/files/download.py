@@ -55,6 +55,9 @@ class Download:
             try:
                 await self._receive(handle, attributes, size, part)
                 part.finish(attributes, sync=there is not None)
+            except BaseException:
+                part.discard_if_small()
+                raise
             finally:
                 part.close()
             self._tally.copied += 1

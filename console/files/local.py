@@ -227,7 +227,10 @@ def _busy() -> Refused:
 
 
 class Part:
-    """A file that is being received, under the name of an unfinished one. size: bytes that were there."""
+    """A file that is being received, under the name of an unfinished one.
+
+    size: bytes that were there, or that room was made for; none for a file of one chunk.
+    """
 
     def __init__(self, folder: Folder, name: bytes, fd: int) -> None:
         self._folder, self._name, self.fd = folder, name, fd
@@ -270,6 +273,11 @@ class Part:
         if times is not None and os.utime not in os.supports_fd:
             os.utime(part, times, **at)
         self._folder.rename(part_name(self._name), self._name)
+
+    def discard_if_small(self) -> None:
+        """After a failure, of what is not worth going on with; while it is open, and so ours."""
+        if not self.size:
+            self._folder.remove(part_name(self._name))
 
     def close(self) -> None:
         fd, self.fd = self.fd, -1
