@@ -27,6 +27,7 @@ COMMANDS = {
     "show": ("console.commands.show", "show"),
     "forward": ("console.commands.forward", "forward"),
     "ssh": ("console.commands.ssh", "ssh"),
+    "cp": ("console.commands.cp", "cp"),
     "proxy": ("console.commands.lean", "proxy"),
     "ssh-config": ("console.commands.ssh_config", "ssh_config"),
     "known-host": ("console.commands.lean", "known_host"),

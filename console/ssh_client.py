@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import Protocol
 
 import asyncssh
 import msgspec
@@ -38,6 +39,8 @@ PACKET_BYTES = 128 * 1024
 LOGIN_WITHIN_S = 60.0
 KEEPALIVE_S = 15.0
 KEEPALIVE_MISSED = 4
+
+MAX_SAID_BYTES = 1000
 
 EXIT_OWN = 255
 """Of our own failures, as ssh has it."""
@@ -72,10 +75,14 @@ class _Client(asyncssh.SSHClient):
         self.lost = exc
 
 
+class _Writes(Protocol):
+    def write(self, data: bytes) -> None: ...
+
+
 class _Session(asyncssh.SSHClientSession[bytes]):
     """One channel: its data to our output, its end to `ended`."""
 
-    def __init__(self, out: Output, err: Output) -> None:
+    def __init__(self, out: _Writes, err: _Writes) -> None:
         self._out, self._err = out, err
         self._writable = asyncio.Event()
         self._writable.set()
@@ -207,6 +214,81 @@ async def run(connection: asyncssh.SSHClientConnection, leg: Leg, command: Comma
     if session.exit_status is None:
         raise Unavailable(f"the session ended: {leg.ended or 'the device closed it'}", code="session_lost", hint="")
     return session.exit_status
+
+
+class _Said:
+    """The beginning of what a subsystem says on its standard error."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> None:
+        self.data = (self.data + data)[:MAX_SAID_BYTES]
+
+
+class _Heard:
+    """What comes, for whoever listens."""
+
+    def __init__(self) -> None:
+        self.on_data: Callable[[bytes], None] = lambda data: None
+
+    def write(self, data: bytes) -> None:
+        self.on_data(data)
+
+
+class Subsystem:
+    """A channel of bytes both ways. What comes before `listen` is called is lost: do so before the loop turns."""
+
+    def __init__(
+        self,
+        channel: asyncssh.SSHClientChannel[bytes],
+        session: _Session,
+        leg: Leg,
+        heard: _Heard,
+        said: _Said,
+    ) -> None:
+        self._channel, self._session, self._leg, self._heard, self._said = channel, session, leg, heard, said
+
+    def listen(self, on_data: Callable[[bytes], None]) -> None:
+        self._heard.on_data = on_data
+
+    def write(self, data: bytes) -> None:
+        """Raises OSError once the channel is closed."""
+        self._channel.write(data)
+
+    async def writable(self) -> None:
+        await self._leg.writable()
+        await self._session.writable()
+
+    async def ended(self) -> AuxilioError:
+        """Why, once it has ended: in the device's words, where it said any."""
+        await self._session.ended.wait()
+        said = escape(self._said.data.decode("utf-8", "replace").strip().removeprefix("auxilio: "), limit=300)
+        if self._session.exit_status == REFUSED_CHANNEL:
+            return Refused(f"the device refused: {said}", code="channel_refused", hint="auxilio show DEVICE")
+        why = said or self._leg.ended or "the device closed it"
+        return Unavailable(f"the session ended: {why}", code="session_lost", hint="")
+
+
+@asynccontextmanager
+async def subsystem(connection: asyncssh.SSHClientConnection, leg: Leg, name: str) -> AsyncIterator[Subsystem]:
+    """Raises Refused (channel_refused)."""
+    heard, said = _Heard(), _Said()
+    session = _Session(heard, said)
+    try:
+        channel, _ = await connection.create_session(
+            lambda: session, subsystem=name, encoding=None, window=WINDOW_BYTES, max_pktsize=PACKET_BYTES
+        )
+    except asyncssh.ChannelOpenError as exc:
+        raise Refused(
+            f"the device refused: {escape(exc.reason, limit=300)}", code="channel_refused", hint="auxilio show DEVICE"
+        ) from exc
+    # A writer waits until everything is on its way: no more than one of its writes is buffered.
+    channel.set_write_buffer_limits(high=0, low=0)
+    try:
+        yield Subsystem(channel, session, leg, heard, said)
+    finally:
+        channel.abort()
 
 
 async def _type(channel: asyncssh.SSHClientChannel[bytes], session: _Session, leg: Leg, keyboard: bool) -> None:

@@ -16,6 +16,7 @@ EXIT_REFUSED = 3
 EXIT_UNAVAILABLE = 4
 EXIT_PEER = 5
 EXIT_CONFIG = 6
+EXIT_PARTIAL = 7  # some of many: each that failed was told
 EXIT_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 EXIT_PIPE = 141  # ... and one whose reader left
 

@@ -200,7 +200,7 @@ def read_status(reader: Reader) -> tuple[int, str]:
 _HEAD = struct.Struct(">IBI")
 
 
-def packet(kind: int, number: int, *fields: bytes) -> bytes:
+def packet(kind: int, number: int, *fields: bytes | memoryview) -> bytes:
     """A whole packet, its length first. number: the request's id, or of INIT and VERSION the version."""
     return b"".join((_HEAD.pack(5 + sum(map(len, fields)), kind, number), *fields))
 

@@ -7,6 +7,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -137,11 +138,15 @@ def extents(fd: int, offset: int) -> list[tuple[int, int]]:
     return found
 
 
+@cache
+def _hash_of_hole() -> bytes:
+    return sha256(bytes(CHUNK)).digest()
+
+
 def hashes(fd: int, offset: int, length: int) -> bytes:
     """SHA-256 of each chunk of the range, as far as the file goes, at most MAX_HASH_CHUNKS. Holes are not read."""
     end = min(os.fstat(fd).st_size, offset + min(length, MAX_HASH_CHUNKS * CHUNK))
-    hole = sha256(bytes(CHUNK)).digest()
-    buffer, digests = bytearray(CHUNK), []
+    buffer, digests = bytearray(max(0, min(CHUNK, end - offset))), []
     data_at = -1
     while offset < end:
         if data_at < offset:
@@ -149,7 +154,7 @@ def hashes(fd: int, offset: int, length: int) -> bytes:
             data_at = run[0] if run is not None else end
         size = min(CHUNK, end - offset)
         if data_at >= offset + CHUNK and size == CHUNK:
-            digests.append(hole)
+            digests.append(_hash_of_hole())
         else:
             view = memoryview(buffer)[:size]
             got = os.preadv(fd, [view], offset)

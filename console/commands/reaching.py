@@ -7,6 +7,7 @@ def command(home, device, visit): ...
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -76,6 +77,8 @@ async def connected(
     purpose: where the visit has none.  Raises what console.sessions.reach and console.ssh_client.connect raise. An
     Unavailable from the body is raised anew in the words of whoever ended the session, where they said any.
     """
+    # asyncio warns of each write to a connection that just broke; its end is told in one line, by whoever notices.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     client = ssh_client()
     async with signed_in(home, passphrases(visit.passphrase_file), say) as desk:
         device = await resolve(desk, name)
