@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from agent.command_input import read_input
 from agent.messages import say, say_error
 from agent.release import RELEASE
 from agent.state import customer_state_dir, default_state_dir
@@ -84,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("join", _join, "join an organisation", "auxilio-agent join --file token.txt")
     sub.add_argument("token", nargs="?", help="the join token; `-` or nothing reads standard input")
     sub.add_argument("--file", type=Path, help="read the token from this file")
+    sub.add_argument(
+        "--proxy", metavar="SETTING", help="reach relays through this proxy from now on: see `auxilio-agent proxy`"
+    )
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
     sub = add("run", _run, "run the agent until it is stopped", "auxilio-agent run --state ~/agent")
     sub.add_argument("--verbose", action="store_true", help="say more on standard error")
@@ -101,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("session", nargs="?", default="", help="the session, where several ask")
     sub = add("revoke", _revoke, "take permission back: end what runs under it", "auxilio-agent revoke")
     sub.add_argument("case", nargs="?", default="", help="the case or session; nothing: everything")
+    sub = add("proxy", _proxy, "show or set the proxy", "auxilio-agent proxy http://proxy.example:3128")
+    sub.add_argument(
+        "setting",
+        nargs="?",
+        help="http://[USER:PASSWORD@]HOST[:PORT], socks5://..., `direct`, or `environment` (HTTPS_PROXY and the like; "
+        "so it is unless set); `-` reads it from standard input",
+    )
     add("leave", _leave, "leave the organisation and forget its keys", "auxilio-agent leave")
     sub = add("policy", _policy, "take over a policy that was carried by hand", "auxilio-agent policy import FILE")
     sub.add_argument("action", choices=["import"])
@@ -192,39 +203,25 @@ def complain(error: AuxilioError, command: str = "") -> int:
     return error.exit_status
 
 
-def _read_input(path: Path | None, what: str, limit: int) -> str:
-    """A file, or standard input where it is no terminal. Raises ConfigInvalid, UsageInvalid."""
-    try:
-        if path is not None and str(path) != "-":
-            with open(path, encoding="utf-8") as file:
-                text = file.read(limit + 1)
-        elif sys.stdin is None or sys.stdin.isatty():
-            raise UsageInvalid(f"no {what} was given", hint=f"Give the {what} as an argument, by --file, or by a pipe.")
-        else:
-            text = sys.stdin.read(limit + 1)
-    except UnicodeDecodeError as exc:
-        raise ConfigInvalid(f"the {what} is not text", hint="Is it the right file?") from exc
-    except OSError as exc:
-        raise ConfigInvalid(f"{path} cannot be read: {exc.strerror or exc}", hint="Check the path.") from exc
-    if len(text) > limit:
-        raise ConfigInvalid(f"the {what} is too long to be one", hint="Is it the right file?")
-    return text
-
-
 def _join(options: argparse.Namespace) -> int:
     import asyncio
     import json
 
     from agent.joining import join
     from agent.state import StateDir
+    from agent.way import Way
     from protocol.enrolment import MAX_TOKEN_CHARS, parse_join_token
     from protocol.system_clock import SystemClock
+    from transport.proxy import check_setting
 
     if options.token and options.file:
         raise UsageInvalid("a token and a file were given", hint="Give one of them.")
+    if options.proxy == "-":
+        raise UsageInvalid("--proxy takes no `-`", hint="`auxilio-agent proxy -` reads it, before `join`.")
+    way = Way(proxy=check_setting(options.proxy)) if options.proxy is not None else None
     text = options.token if options.token and options.token != "-" else None
-    token = parse_join_token(text or _read_input(options.file, "join token", MAX_TOKEN_CHARS))
-    membership = asyncio.run(join(StateDir(options.state, make=True), token, SystemClock()))
+    token = parse_join_token(text or read_input(options.file, "join token", MAX_TOKEN_CHARS))
+    membership = asyncio.run(join(StateDir(options.state, make=True), token, SystemClock(), way=way))
     if options.json:
         print(json.dumps({"device": membership.device, "organisation": membership.organisation}))
     else:
@@ -303,6 +300,12 @@ def _shown(answer: dict[str, object], name: str) -> str:
     return escape(str(answer.get(name, "")))
 
 
+def _proxy(options: argparse.Namespace) -> int:
+    from agent.proxy_command import proxy
+
+    return proxy(options.state, options.setting)
+
+
 def _leave(options: argparse.Namespace) -> int:
     from agent.control import AgentNotRunning
     from agent.joining import leave, leave_is_unfinished
@@ -327,7 +330,7 @@ def _policy(options: argparse.Namespace) -> int:
     from agent.control import MAX_LINE_BYTES, AgentNotRunning
     from protocol.errors import Refused
 
-    text = _read_input(options.file, "policy", MAX_LINE_BYTES // 2)
+    text = read_input(options.file, "policy", MAX_LINE_BYTES // 2)
     _check_bundle(text)
     try:
         answer = _ask(options, "import_policy", text)

@@ -19,6 +19,7 @@ from agent.documents import Documents
 from agent.membership import DeviceKeys, Membership, load_or_make_keys, machine_hash
 from agent.release import BUILT_AT
 from agent.state import StateDir
+from agent.way import Way, forget_way, load_way, save_way
 from protocol.api import MAX_LIST_BYTES, EnrolAnswer
 from protocol.certificate import parse_certificate
 from protocol.codec import Record, encode
@@ -31,7 +32,7 @@ from protocol.signing import KeySigner
 from protocol.statement import ENROL, Signed, seal_statement
 from protocol.system_clock import Clock
 from transport.http import RelayClient
-from transport.relay_address import parse_address
+from transport.ways import Ways
 
 KEPT_FOR_ONE = (
     "policy.json",
@@ -93,10 +94,10 @@ def enrol_statement(token: JoinToken, grant: TokenGrant, keys: DeviceKeys, now: 
     return seal_statement(signer, ENROL, encode(statement))
 
 
-async def join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
+async def join(state: StateDir, token: JoinToken, clock: Clock, *, way: Way | None = None) -> Membership:
     """Join the token's organisation. Raises AlreadyJoined, ConfigInvalid, Refused, RelayUnreachable, Untrusted.
 
-    Safe to call again after any failure.
+    way: kept once it has led to a relay; None: as it is kept already.  Safe to call again after any failure.
     """
     if state.read("membership.json") is not None:
         raise AlreadyJoined("this device has already joined an organisation")
@@ -108,7 +109,8 @@ async def join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
         _begin(state, token)
         keys = load_or_make_keys(state, os.urandom)
         signed = enrol_statement(token, grant, keys, now)
-        answer = await _enrol_anywhere(token, signed)
+        way = way or load_way(state)
+        answer = await _enrol_anywhere(token, signed, way.ways)
         if answer.device != keys.device:
             raise PeerFault("the relay enrolled another device than this one")
         membership = Membership(
@@ -124,6 +126,7 @@ async def join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
         documents.accept_charters(answer.charters)
         documents.accept_policy(answer.policy)
         documents.save()
+        save_way(state, way)
         state.write_as("membership.json", membership)
         state.remove("joining.json")
     return membership
@@ -141,19 +144,19 @@ def _begin(state: StateDir, token: JoinToken) -> None:
         state.remove(name)
 
 
-async def _enrol_anywhere(token: JoinToken, signed: Signed) -> EnrolAnswer:
+async def _enrol_anywhere(token: JoinToken, signed: Signed, ways: Ways) -> EnrolAnswer:
     """At the first relay of the token that can be reached, and is the one. A refusal is an answer, and ends it."""
     failure: AuxilioError = RelayUnreachable("the join token names no relay")
     for relay in token.relays:
         try:
-            return await _enrol(relay, token, signed)
+            return await _enrol(relay, token, signed, ways)
         except (Unavailable, PeerFault) as exc:
             failure = exc
     raise failure
 
 
-async def _enrol(relay: Relay, token: JoinToken, signed: Signed) -> EnrolAnswer:
-    async with RelayClient(parse_address(relay.url, relay.pin)) as client:
+async def _enrol(relay: Relay, token: JoinToken, signed: Signed, ways: Ways) -> EnrolAnswer:
+    async with RelayClient(ways.to(relay.url, relay.pin)) as client:
         path = f"/v1/organisations/{token.organisation}/enrol"
         return await client.request("POST", path, EnrolAnswer, body=signed, limit=MAX_LIST_BYTES)
 
@@ -162,6 +165,7 @@ def leave(state: StateDir) -> None:
     """Forget the organisation and the device's keys. The journal stays, as a record of what happened here."""
     state.remove("membership.json")  # first: from here on it has not joined, whatever else is interrupted
     state.remove("joining.json")
+    forget_way(state)
     _forget(state)
 
 

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from agent import platform
 from agent.admission import DeviceView
 from agent.control import MAX_LOG_BYTES, ControlRequest, ControlServer, Peer, check_peer, socket_path
@@ -33,6 +35,7 @@ from agent.session.desk import SessionDesk
 from agent.session.overview import PendingConsent
 from agent.state import StateDir, storage_failed
 from agent.status import files_status, running_status
+from agent.way import load_way, save_way, set_proxy
 from protocol.authority import Outcome
 from protocol.codec import encode
 from protocol.errors import AuxilioError, BadMessage
@@ -57,6 +60,7 @@ from protocol.policy import Relay
 from protocol.statement import LINK, seal_statement
 from protocol.system_clock import Clock
 from protocol.text import escape
+from transport.proxy import show_setting
 from transport.relay_address import RelayAddress
 
 log = logging.getLogger(__name__)
@@ -87,7 +91,8 @@ class Agent:
         self.keys = load_keys(state, self.membership)
         self.documents = Documents(state, self.membership, clock)
         self.journal = FileJournal(state.path / "journal.jsonl", self.documents.now)
-        self.link = LinkDriver(self, clock)
+        self._way = load_way(state)
+        self.link = LinkDriver(self, clock, last=self._way.relay)
         self.fetcher = Fetcher(
             self.documents,
             self.membership.organisation,
@@ -104,6 +109,7 @@ class Agent:
             send=self.link.send,
             fetch_policy=self.fetcher.fetch_policy,
             ask=self._asked,
+            way=self.way,
         )
         make_reporter = partial(
             Reporter,
@@ -198,6 +204,9 @@ class Agent:
     def relays(self) -> tuple[Relay, ...]:
         return self.documents.relays()
 
+    def way(self, relay: Relay) -> RelayAddress:
+        return self._way.ways.to(relay.url, relay.pin)
+
     def hello(self, challenge: Challenge, relay: RelayAddress) -> Hello:
         statement = LinkStatement(
             organisation=self.membership.organisation,
@@ -230,10 +239,23 @@ class Agent:
         )
 
     def link_up(self, welcome: Welcome, relay: RelayAddress) -> None:
-        self.journal.record("online", relay=relay.dialled_name, offline_reason=self.link.machine.offline_reason)
+        proxy = relay.proxy.url if relay.proxy else ""
+        offline_reason = self.link.machine.offline_reason
+        self.journal.record("online", relay=relay.dialled_name, proxy=proxy, offline_reason=offline_reason)
+        self._remember(relay)
         self.fetcher.link_up(relay, welcome.blob_token)
         self.desk.link_up()
         self.reports.link_up(relay, welcome.blob_token, welcome.report)
+
+    def _remember(self, relay: RelayAddress) -> None:
+        """So that a relay that is gone is not dialled first after each start."""
+        if relay.url == self._way.relay:
+            return
+        self._way = msgspec.structs.replace(self._way, relay=relay.url)
+        try:
+            save_way(self.state, self._way)
+        except AuxilioError as exc:
+            log.warning("%s", exc.message)
 
     def link_down(self, reason: str) -> None:
         self.journal.record("offline", reason=reason)
@@ -305,6 +327,8 @@ class Agent:
                 if ended:
                     self.journal.record("customer_revoke", sessions=list(ended), uid=peer.uid)
                 return {"ended": list(ended)}
+            case "proxy":
+                return self._set_proxy(request.argument, peer)
             case "import_policy":
                 return self.import_policy(request.argument.encode())
             case "leave":
@@ -312,6 +336,13 @@ class Agent:
                 self.left = True
                 self._stop.set()
                 return {"organisation": self.membership.organisation}
+
+    def _set_proxy(self, setting: str, peer: Peer) -> dict[str, Any]:
+        self._way = set_proxy(self.state, setting)
+        shown = show_setting(self._way.proxy)
+        self.journal.record("proxy_set", proxy=shown, uid=peer.uid)
+        self.link.reconsider()
+        return {"proxy": shown}
 
     def _log(self, last: str) -> list[dict[str, Any]]:
         if not (last.isascii() and last.isdigit()):

@@ -43,9 +43,9 @@ from agent.session.journal import Journal
 from agent.session.stages import DEADLINES, State
 from protocol.codec import Record
 from protocol.errors import AuxilioError, BadMessage, Refused
-from protocol.policy import Relay
 from protocol.signing import RawSigner
 from protocol.text import escape
+from transport.relay_address import RelayAddress
 
 MAX_CHANNELS = 10
 """At one time, as sshd's MaxSessions: each is a process of the technician's."""
@@ -96,7 +96,7 @@ class SessionBroker:
         self,
         running: Running,
         *,
-        relay: Relay,
+        relay: RelayAddress,
         ticket: str,
         host: Host,
         device_key: RawSigner,
@@ -233,6 +233,7 @@ class SessionBroker:
             Start(
                 relay_url=self._relay.url,
                 pin=self._relay.pin,
+                proxy=self._relay.proxy,
                 session=verified.request.session,
                 ticket=self._ticket,
                 host_key=self._device_key.public,
