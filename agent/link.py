@@ -125,7 +125,7 @@ class LinkMachine:
         if blamed and not was_linked and self._failures % self._choices:
             self._deadline = now + self._uniform(0.0, NEXT_RELAY_S)
             return
-        self._backoff.disconnected(now)
+        self._backoff.disconnected(now, blamed=not ours)
         self._deadline = now + self._backoff.next_delay_s(self._uniform, return_after_s=return_after_s)
 
     def hurry(self, at: float) -> None:

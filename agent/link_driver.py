@@ -296,7 +296,8 @@ class LinkDriver:
             elif isinstance(message, Ping):
                 self.send(Pong(id=message.id))
             elif isinstance(message, Pong):
-                liveness.on_pong(message.id, self._clock.monotonic())
+                if liveness.on_pong(message.id, self._clock.monotonic()):
+                    log.info("the relay answered: the link stands")
             elif isinstance(message, Goodbye):
                 self._owner.link_message(message)
                 raise _Ended(f"the relay said goodbye: {message.reason[:200]}", message.return_after_s)

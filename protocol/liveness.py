@@ -95,12 +95,15 @@ class Liveness:
         self.probe(now)
         return []
 
-    def on_pong(self, id: int, now: float) -> None:
-        """An answer. One to another ping than the last is only a sound of life."""
+    def on_pong(self, id: int, now: float) -> bool:
+        """An answer; True if it ends a doubt. One to another ping than the last is only a sound of life."""
         self.heard(now)
-        if self._asked_at is not None and id == self._last_id:
-            self._asked_at = self._doubted_at = None
-            self._ping_at = now + self._uniform(*self._bounds_s)
+        if self._asked_at is None or id != self._last_id:
+            return False
+        was_doubted = self._doubted_at is not None
+        self._asked_at = self._doubted_at = None
+        self._ping_at = now + self._uniform(*self._bounds_s)
+        return was_doubted
 
     def on_tick(self, now: float) -> list[Effect]:
         """Time passed. Calling it early does no harm."""

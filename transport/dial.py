@@ -46,8 +46,9 @@ async def dial(address: RelayAddress) -> socket.socket:
             await _through(connection, address.proxy, address)
     except TimeoutError as exc:
         connection.close()
-        message = f"the proxy {address.proxy.url} did not reach {address.dialled_name} in time"
-        raise ProxyFailed(message, hint="Is the relay there? The proxy itself answers.") from exc
+        message = f"through the proxy {address.proxy.url} nothing was heard of {address.dialled_name} in time"
+        hint = "Does the proxy reach the relay, and is it of this kind (http:// or socks5://)?"
+        raise ProxyFailed(message, hint=hint) from exc
     except BaseException:
         connection.close()
         raise

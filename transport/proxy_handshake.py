@@ -107,7 +107,7 @@ def _answer(http: h11.Connection, data: bytes) -> Generator[Ask, bytes, h11.Resp
 
 def _refusal(proxy: Proxy, target: str, answer: h11.Response) -> ProxyFailed:
     status = answer.status_code
-    if status == 407:
+    if status in (401, 407):  # tinyproxy says 401 to wrong ones
         schemes = [value for name, value in answer.headers if name == b"proxy-authenticate"]
         return _wrong_credentials(proxy, any(value.lower().startswith(b"basic") for value in schemes) or not schemes)
     if 400 <= status <= 499:

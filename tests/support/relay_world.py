@@ -145,6 +145,16 @@ class FakeDevice:
     async def dial(self) -> FakeLink:
         return FakeLink(self, await connect(self.world.address, "/v1/link"))
 
+    def link_statement(self, nonce: str, **changes: Any) -> Signed:
+        fields: dict[str, Any] = {
+            "organisation": self.world.organisation.id,
+            "relay": self.world.address.dialled_name,
+            "nonce": nonce,
+            "device_key": Organisation.line(self.key),
+            "issued_at": int(time.time()),
+        }
+        return seal_statement(self.signer, LINK, encode(LinkStatement(**{**fields, **changes})))
+
     def report(self, number: int, sections: dict[str, bytes], **changes: Any) -> Signed:
         now = int(time.time())
         refs = {
@@ -168,14 +178,7 @@ class FakeLink:
         self.heard: list[Any] = []
 
     def statement(self, nonce: str, **changes: Any) -> Signed:
-        fields: dict[str, Any] = {
-            "organisation": self.device.world.organisation.id,
-            "relay": self.device.world.address.dialled_name,
-            "nonce": nonce,
-            "device_key": Organisation.line(self.device.key),
-            "issued_at": int(time.time()),
-        }
-        return seal_statement(self.device.signer, LINK, encode(LinkStatement(**{**fields, **changes})))
+        return self.device.link_statement(nonce, **changes)
 
     async def greet(self, *, statement: dict[str, Any] | None = None, **changes: Any) -> Welcome:
         """Say hello, and return the welcome. statement, changes: fields of the LinkStatement and Hello."""

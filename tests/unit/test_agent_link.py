@@ -87,6 +87,15 @@ def test_what_is_no_relays_fault_moves_on_to_no_other() -> None:
     assert m.on_tick((ONE, TWO), 5.0) == Dial(ONE), "at once, and the same"
 
 
+def test_what_is_no_relays_fault_makes_no_later_wait_longer() -> None:
+    m = linked()
+    for second in range(1, 7):
+        m.on_ended("the network changed", second, 1000.0, ours=True)
+        assert m.next_deadline() == second + 4.0
+        m.on_tick((ONE, TWO), second + 4.0)
+        m.on_welcome(second, 1000.0)
+
+
 def test_a_network_that_changes_again_and_again_does_not_make_a_dead_relay_be_dialled_again_and_again() -> None:
     m = LinkMachine(longest, 0.0, 1000.0)
     m.on_tick((ONE,), 0.0)

@@ -62,6 +62,7 @@ def test_without_credentials_none_are_sent_and_an_address_is_bracketed() -> None
     [
         (b"HTTP/1.1 407 x\r\nProxy-Authenticate: Basic realm=x\r\n\r\n", "proxy_credentials", "does not accept"),
         (b"HTTP/1.1 407 x\r\nProxy-Authenticate: NTLM\r\n\r\n", "proxy_credentials", "does not accept"),
+        (b"HTTP/1.0 401 x\r\n\r\n", "proxy_credentials", "does not accept"),
         (b"HTTP/1.1 403 \x1b[2J\r\n\r\n", "proxy_refused", "refuses"),
         (b"HTTP/1.1 502 x\r\n\r\n", "proxy_failed", "does not reach relay.example:443"),
         (b"HTTP/1.1 302 x\r\nLocation: http://portal\r\n\r\n", "proxy_fault", "does not answer as"),
