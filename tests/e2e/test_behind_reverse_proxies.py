@@ -23,12 +23,15 @@ from tests.support.console_process import ConsoleProcess
 from tests.support.console_world import ConsoleWorld
 from tests.support.daemons import Daemon, need, own_loopback
 from tests.support.relay_process import ROOT, RelayProcess
+from tests.support.relay_world import begin_world, until
+from transport.blobs import get_blob, put_blob
+from transport.leg import Leg, open_leg
 
 need("nginx", "haproxy")
 
 DOCUMENT = (ROOT / "docs" / "relay.md").read_text()
 ACCOUNT = pwd.getpwuid(os.geteuid()).pw_name
-PIECE = bytes(range(256)) * (32 * 1024)
+PIECE = bytes(range(256)) * (8 * 1024)
 QUIET_S = 200.0
 """Longer than any time-out of the documented configurations."""
 
@@ -97,9 +100,8 @@ class FrontedRelay(RelayProcess):
         return await super().stop()
 
 
-@contextmanager
-def fronted(folder: Path, *kinds: str) -> Iterator[tuple[ConsoleWorld, list[Front]]]:
-    """A relay behind proxies of these kinds; the first one's address is the policy's."""
+def fronted_relay(folder: Path, *kinds: str) -> tuple[FrontedRelay, list[Front]]:
+    """A relay behind proxies of these kinds, named by their addresses."""
     host = own_loopback()
     fronts = [Front(folder / "relay", host, 8444 + number) for number in range(len(kinds))]
     [nginx], [ending, passing] = blocks("nginx"), blocks("haproxy")
@@ -115,7 +117,12 @@ def fronted(folder: Path, *kinds: str) -> Iterator[tuple[ConsoleWorld, list[Fron
     if "haproxy-tcp" in kinds:
         settings = settings.replace("tls = false\n", "")
     proxies = [lambda kind=kind, front=front: begin[kind](front) for kind, front in zip(kinds, fronts, strict=True)]
-    relay = FrontedRelay(folder / "relay", fronts[0].adapted(settings), proxies)
+    return FrontedRelay(folder / "relay", fronts[0].adapted(settings), proxies), fronts
+
+
+@contextmanager
+def fronted(folder: Path, *kinds: str) -> Iterator[tuple[ConsoleWorld, list[Front]]]:
+    relay, fronts = fronted_relay(folder, *kinds)
     (folder / "world").mkdir()
     try:
         with ConsoleWorld(folder / "world", relay=relay) as world:
@@ -131,10 +138,9 @@ def technician_at(world: ConsoleWorld, front: Front) -> ConsoleProcess:
     return console
 
 
-@pytest.mark.parametrize("kinds", [("nginx", "haproxy"), ("haproxy-tcp",)])
-def test_links_blobs_and_sessions_pass(kinds: tuple[str, ...], tmp_path: Path) -> None:
-    """The agent comes by the first proxy, the technician by the last."""
-    with fronted(tmp_path, *kinds) as (world, fronts):
+def test_links_blobs_and_sessions_pass_nginx_and_haproxy(tmp_path: Path) -> None:
+    """The agent comes by the one, the technician by the other."""
+    with fronted(tmp_path, "nginx", "haproxy") as (world, fronts):
         agent, device = world.agent("free")
         console = technician_at(world, fronts[-1])
         agent.wait_reported()
@@ -143,6 +149,39 @@ def test_links_blobs_and_sessions_pass(kinds: tuple[str, ...], tmp_path: Path) -
         assert done.stdout.split()[0].decode() == hashlib.sha256(PIECE).hexdigest()
         assert done.stderr.endswith(PIECE)
         assert agent.status()["relay"] == fronts[0].url and agent.journal("offline") == []
+
+
+async def test_links_blobs_and_legs_pass_haproxy_that_passes_tls_on(tmp_path: Path) -> None:
+    """Nothing but TLS of the relay's own goes through: so the parts are enough, without the programs."""
+    relay, [front] = fronted_relay(tmp_path, "haproxy-tcp")
+    async with relay:
+        world = await begin_world(relay)
+        device = await world.device("lab")
+        technician, client = await world.technician()
+        async with device.linked() as link:
+            name = await put_blob(link.blobs, PIECE)
+            assert await get_blob(link.blobs, name) == PIECE
+            started = await world.start_session(technician, client, device.id)
+            offer = await link.offer()
+            assert offer.leg_url == front.url
+            legs = [(offer.session, offer.ticket), (started.session, started.ticket)]
+            one, other = await asyncio.gather(*(open_leg(world.address, *leg) for leg in legs))
+            one.write(PIECE)
+            assert await collected(other, len(PIECE)) == PIECE
+            one.close()
+        await world.close()
+
+
+async def collected(leg: Leg, size: int) -> bytes:
+    class Collector(asyncio.Protocol):
+        data = b""
+
+        def data_received(self, data: bytes) -> None:
+            self.data += data
+
+    _, collector = await leg.create_connection(Collector)
+    await until(lambda: len(collector.data) >= size, "all of it")
+    return collector.data
 
 
 @pytest.mark.long

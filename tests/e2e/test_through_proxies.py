@@ -88,6 +88,9 @@ def test_everything_goes_through_the_http_proxy_that_the_environment_names(
     assert f"through the proxy {proxies.http}" in agent.command("status").stdout
     assert agent.journal("online")[0]["proxy"] == proxies.http
     is_silent(agent)
+    done = agent.command("proxy", "direct")
+    assert done.returncode == 0, done.stderr
+    agent.wait_status(lambda s: "cannot be resolved" in s["last_failure"], "direct, whatever the environment says")
 
 
 def without_environment(world: ConsoleWorld) -> dict[str, str]:
@@ -123,7 +126,7 @@ def test_everything_goes_through_the_socks_proxy_that_was_set(world: ConsoleWorl
 
 
 def test_a_new_setting_holds_at_once_and_a_wrong_one_says_what_is_wrong(world: ConsoleWorld, proxies: Proxies) -> None:
-    agent, _ = world.agent(name="agent-changed")
+    [agent] = [agent for agent in world.agents if agent.state.name == "agent-socks"]
     for url in (proxies.http, proxies.socks):
         done = agent.command("proxy", proxies.full(url, "wrong-word"))
         assert done.returncode == 0, done.stderr
@@ -132,12 +135,10 @@ def test_a_new_setting_holds_at_once_and_a_wrong_one_says_what_is_wrong(world: C
         assert right.returncode == 0, right.stderr
         agent.wait_status(lambda s, url=url: s["linked"] and s["proxy"] == url, "linked through the right one")
     assert agent.status()["offline_reason"] == "another way to the relay was set"
-    assert len(agent.journal("proxy_set")) == 4
+    assert [entry["proxy"] for entry in agent.journal("proxy_set")] == [proxies.http] * 2 + [proxies.socks] * 2
     assert "wrong-word" not in agent.said()
-    agent.command("proxy", "direct")
-    agent.wait_status(lambda s: "cannot be resolved" in s["last_failure"], "direct is direct, whatever the environment")
     agent.command("proxy", "environment")
-    agent.wait_status(lambda s: s["linked"] and s["proxy"] == proxies.http, "as the environment says")
+    agent.wait_status(lambda s: "cannot be resolved" in s["last_failure"], "it names none")
     refused = agent.command("proxy", "https://ana:secret@proxy")
     assert refused.returncode == 6 and "secret" not in refused.stderr and "hint:" in refused.stderr
 

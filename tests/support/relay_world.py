@@ -73,7 +73,7 @@ class World:
 
     async def second_organisation(self) -> World:
         """Another organisation on the same relay."""
-        return await _begin(self.relay)
+        return await begin_world(self.relay)
 
     async def device(self, *tags: str, suggested: tuple[str, ...] = (), key: Any = None) -> FakeDevice:
         """An enrolled device. tags: it gets a record with them; without any it stays provisional."""
@@ -104,7 +104,8 @@ class World:
         return await client.request("POST", base, SessionStarted, body=StartSession(request=signed))
 
 
-async def _begin(relay: RelayProcess, **policy: Any) -> World:
+async def begin_world(relay: RelayProcess, **policy: Any) -> World:
+    """With a new organisation."""
     organisation = Organisation(Relay(url=relay.url, pin=relay.pin), **policy)
     await relay.add_organisation(organisation.id)
     world = World(relay, organisation)
@@ -115,7 +116,7 @@ async def _begin(relay: RelayProcess, **policy: Any) -> World:
 @asynccontextmanager
 async def relay_world(settings: str = "", prefix: tuple[str, ...] = ()) -> AsyncIterator[World]:
     async with RelayProcess(settings=settings, prefix=prefix) as relay:
-        world = await _begin(relay)
+        world = await begin_world(relay)
         try:
             yield world
         finally:
@@ -288,4 +289,15 @@ def blob_name(data: bytes) -> Sha256:
 
 
 NO_POLICY = PolicyNumber(epoch=0, number=0)
-__all__ = ["NO_POLICY", "FakeDevice", "FakeLink", "SessionId", "World", "blob_name", "relay_world", "sections", "until"]
+__all__ = [
+    "NO_POLICY",
+    "FakeDevice",
+    "FakeLink",
+    "SessionId",
+    "World",
+    "begin_world",
+    "blob_name",
+    "relay_world",
+    "sections",
+    "until",
+]
