@@ -207,9 +207,11 @@ class LinkDriver:
         """One connection, from dialling to its end."""
         self._cut.clear()
         try:
+            # What works is in the group's body: a group that is cut short while it is being left leaves a cancellation
+            # on our account (`Task.cancelling`), and Python 3.11.2 takes every later time-out of this task for that.
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._serve(dial))
                 tasks.create_task(self._wait_cut())
+                await self._serve(dial)
         except ExceptionGroup as group:
             error = _first(group)
             if isinstance(error, _Ended):
@@ -259,8 +261,8 @@ class LinkDriver:
         self._owner.link_up(welcome, relay)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(connection, liveness))
                 tasks.create_task(self._watch(connection, liveness))
+                await self._read(connection, liveness)
         except ExceptionGroup as group:
             raise _first(group) from group
 

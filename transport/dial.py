@@ -129,14 +129,20 @@ class _Connected(Exception):
 
 async def _race(found: Sequence[Where]) -> socket.socket:
     failures: list[OSError] = []
+    begun: list[asyncio.Event] = []
     try:
         async with asyncio.TaskGroup() as tasks:
             for where in found:
                 failed = asyncio.Event()
+                begun.append(failed)
                 tasks.create_task(_attempt(where, failed, failures))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(HAPPY_EYEBALLS_S):
                         await failed.wait()
+            # Stay until the end: a group that is cut short while it is being left leaves a cancellation on our account
+            # (`Task.cancelling`), and Python 3.11.2 takes every later time-out of this task for that.
+            for failed in begun:
+                await failed.wait()
     except BaseExceptionGroup as group:
         connected = [exc.connection for exc in group.exceptions if isinstance(exc, _Connected)]
         if not connected:

@@ -184,6 +184,19 @@ async def test_of_a_names_addresses_the_one_that_answers_wins(monkeypatch: pytes
             connection.close()
 
 
+@pytest.mark.parametrize("turn_s", [0.0, 0.25])
+async def test_no_cancellation_stays_on_the_account_of_whoever_connects(
+    monkeypatch: pytest.MonkeyPatch, turn_s: float
+) -> None:
+    """Python 3.11.2 would take their next time-out for it. Whether the connection takes longer than a turn or not."""
+    monkeypatch.setattr(dialling, "HAPPY_EYEBALLS_S", turn_s)
+    async with HttpRelay() as relay:
+        for _ in range(3):
+            (await connect_tcp("127.0.0.1", relay.port)).close()
+            task = asyncio.current_task()
+            assert task is not None and task.cancelling() == 0
+
+
 async def test_of_many_failures_the_one_is_told_that_says_something(monkeypatch: pytest.MonkeyPatch) -> None:
     async def resolve(host: str, port: int) -> list[dialling.Where]:
         return [(socket.AF_INET6, ("2001:db8::1", 1, 0, 0)), (socket.AF_INET, ("127.0.0.1", 1))]

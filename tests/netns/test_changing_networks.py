@@ -29,6 +29,7 @@ from tests.support.relay_process import RelayProcess
 pytestmark = pytest.mark.skipif(not is_possible(), reason="namespaces are not allowed here")
 
 SETTINGS = '[server]\nlisten = "*:0"\nnames = ["10.7.9.9:0"]\n'
+ROUTE = "route replace 10.7.9.9/32 via 10.7.1.1"
 BEFORE_ANY_PING_S = PERIOD_S * (1 - SPREAD)
 """From a link's beginning to its first ping at the earliest; without one, nobody hears that a link is dead."""
 
@@ -46,7 +47,7 @@ def net() -> Iterator[Net]:
             device.ip(f"addr add 10.7.{number + 1}.2/24 dev a{number}", f"link set a{number} up")
             relay.ip(f"addr add 10.7.{number + 1}.1/24 dev r{number}", f"link set r{number} up")
         relay.ip("addr add 10.7.9.9/32 dev lo")
-        device.ip("route add 10.7.9.9/32 via 10.7.1.1")
+        device.ip(ROUTE)
         yield Net(device, relay)
 
 
@@ -63,16 +64,15 @@ def running(net: Net, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agen
 
 
 @pytest.fixture
-def agent(net: Net, running: AgentProcess) -> Iterator[Watched]:
-    """Linked, by a0."""
-    net.device.ip("route replace 10.7.9.9/32 via 10.7.1.1")
-    running.wait_status(lambda s: s.get("linked") and "10.7.1.2" in connections(net), "linked by a0")
-    yield Watched(running)
+def agent(running: AgentProcess) -> Watched:
+    """Linked, by a0 as it was: each test leaves it so."""
+    running.wait_linked()
+    return Watched(running)
 
 
 def connections(net: Net) -> str:
     """The device's TCP connections, from which address to which."""
-    command = [*net.device.prefix, "ss", "-Htn", "state", "established", "dport", "!=", "0"]
+    command = [*net.device.prefix, "ss", "-Htn", "state", "established"]
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
 
@@ -100,27 +100,31 @@ class Watched:
         assert reason in ended["reason"] and ended["at"] - self.begun_at < BEFORE_ANY_PING_S
         assert self.said("offline: ") == 1
 
+    def wait_said(self, text: str, count: int = 1) -> None:
+        try:
+            wait_until(lambda: self.said(text) >= count, f"{text}, {count} times")
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}; the agent said: {self.agent.said()[self._said :]}") from exc
+
 
 def test_another_address_makes_a_new_link_at_once(net: Net, agent: Watched) -> None:
-    net.device.ip(
-        "addr del 10.7.1.2/24 dev a0", "addr add 10.7.1.3/24 dev a0", "route replace 10.7.9.9/32 via 10.7.1.1"
-    )
-    try:
-        agent.wait_relinked("the network changed")
-        assert "10.7.1.3" in connections(net)
-    finally:
-        net.device.ip("addr del 10.7.1.3/24 dev a0", "addr add 10.7.1.2/24 dev a0")
+    net.device.ip("addr del 10.7.1.2/24 dev a0", "addr add 10.7.1.3/24 dev a0", ROUTE)
+    agent.wait_relinked("the network changed")
+    assert "10.7.1.3" in connections(net)
+    net.device.ip("addr del 10.7.1.3/24 dev a0", "addr add 10.7.1.2/24 dev a0", ROUTE)
+    agent.wait_said("linked to", 2)
 
 
 def test_another_route_makes_a_new_link_at_once(net: Net, agent: Watched) -> None:
     net.device.ip("route replace 10.7.9.9/32 via 10.7.2.1")
     agent.wait_relinked("the network changed")
     assert "10.7.2.2" in connections(net)
+    net.device.ip(ROUTE)
+    agent.wait_said("linked to", 2)
 
 
 def test_changes_elsewhere_do_not_drop_a_healthy_link(net: Net, agent: Watched) -> None:
     for number in range(2):  # as containers do: a device with addresses and routes comes, and goes
-        before = agent.said("the link stands")
         net.device.ip(
             "link add docker7 type veth peer name docker8",
             "link set docker7 up",
@@ -130,7 +134,7 @@ def test_changes_elsewhere_do_not_drop_a_healthy_link(net: Net, agent: Watched) 
             f"route add 10.99.{number}.0/24 dev docker7",
             "link del docker7",
         )
-        wait_until(lambda before=before: agent.said("the link stands") > before, "it asked, and was answered")
+        agent.wait_said("the link stands", number + 1)
     assert agent.ended() == [] and read_status(agent.agent.state)["since_at"] == agent.since_at
 
 
@@ -147,8 +151,8 @@ def test_a_link_that_died_silently_is_noticed_when_anything_changes(net: Net, ag
 
 def test_a_network_that_comes_back_finds_the_agent_waiting_for_it(net: Net, agent: Watched) -> None:
     net.device.ip("link set a0 down")
-    wait_until(lambda: agent.said("unreachable"), "it has tried without a network")
-    net.device.ip("link set a0 up", "route replace 10.7.9.9/32 via 10.7.1.1")
+    agent.wait_said("offline: ", 2)  # the link ended, and a dial failed
+    net.device.ip("link set a0 up", ROUTE)
     agent.agent.wait_linked()
 
 
@@ -160,7 +164,7 @@ def stop_for(agent: AgentProcess, seconds: float) -> None:
 
 def test_a_machine_that_stood_still_for_a_moment_asks_and_goes_on(agent: Watched) -> None:
     stop_for(agent.agent, LOOK_S + NAP_S + 1.0)
-    wait_until(lambda: agent.said("the link stands"), "it asked, and was answered")
+    agent.wait_said("the link stands")
     assert agent.ended() == []
 
 
