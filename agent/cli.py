@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from agent.command_input import read_input
 from agent.messages import say, say_error
 from agent.release import RELEASE
 from agent.state import customer_state_dir, default_state_dir
@@ -25,7 +26,6 @@ from protocol.errors import (
     EXIT_OK,
     EXIT_PIPE,
     AuxilioError,
-    ConfigInvalid,
     Unavailable,
     UsageInvalid,
     missing_extra,
@@ -83,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("join", _join, "join an organisation", "auxilio-agent join --file token.txt")
     sub.add_argument("token", nargs="?", help="the join token; `-` or nothing reads standard input")
     sub.add_argument("--file", type=Path, help="read the token from this file")
+    sub.add_argument(
+        "--proxy", metavar="SETTING", help="reach relays through this proxy from now on: see `auxilio-agent proxy`"
+    )
     sub.add_argument("--json", action="store_true", help="print the result as JSON")
     sub = add("run", _run, "run the agent until it is stopped", "auxilio-agent run --state ~/agent")
     sub.add_argument("--join", metavar="TOKEN", help="join first, where this device has not joined yet")
@@ -111,6 +114,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="print what was done as JSON")
     add("same-machine", _same_machine, "say that this is no copy: bind the device to this machine",
         "auxilio-agent same-machine")  # fmt: skip
+    sub = add("proxy", _proxy, "show or set the proxy", "auxilio-agent proxy http://proxy.example:3128")
+    sub.add_argument(
+        "setting",
+        nargs="?",
+        help="http://[USER:PASSWORD@]HOST[:PORT], socks5://..., `direct`, or `environment` (HTTPS_PROXY and the like; "
+        "so it is unless set); `-` reads it from standard input",
+    )
     add("leave", _leave, "leave the organisation and forget its keys", "auxilio-agent leave")
     sub = add("policy", _policy, "take over a policy that was carried by hand", "auxilio-agent policy import FILE")
     sub.add_argument("action", choices=["import"])
@@ -202,32 +212,13 @@ def complain(error: AuxilioError, command: str = "") -> int:
     return error.exit_status
 
 
-def _read_input(path: Path | None, what: str, limit: int) -> str:
-    """A file, or standard input where it is no terminal. Raises ConfigInvalid, UsageInvalid."""
-    try:
-        if path is not None and str(path) != "-":
-            with open(path, encoding="utf-8") as file:
-                text = file.read(limit + 1)
-        elif sys.stdin is None or sys.stdin.isatty():
-            raise UsageInvalid(f"no {what} was given", hint=f"Give the {what} as an argument, by --file, or by a pipe.")
-        else:
-            text = sys.stdin.read(limit + 1)
-    except UnicodeDecodeError as exc:
-        raise ConfigInvalid(f"the {what} is not text", hint="Is it the right file?") from exc
-    except OSError as exc:
-        raise ConfigInvalid(f"{path} cannot be read: {exc.strerror or exc}", hint="Check the path.") from exc
-    if len(text) > limit:
-        raise ConfigInvalid(f"the {what} is too long to be one", hint="Is it the right file?")
-    return text
-
-
 def _token_text(options: argparse.Namespace) -> str:
     from protocol.enrolment import MAX_TOKEN_CHARS
 
     if options.token and options.file:
         raise UsageInvalid("a token and a file were given", hint="Give one of them.")
     text = options.token if options.token and options.token != "-" else None
-    return text or _read_input(options.file, "join token", MAX_TOKEN_CHARS)
+    return text or read_input(options.file, "join token", MAX_TOKEN_CHARS)
 
 
 def _join(options: argparse.Namespace) -> int:
@@ -236,11 +227,16 @@ def _join(options: argparse.Namespace) -> int:
 
     from agent.joining import join
     from agent.state import StateDir
+    from agent.way import Way
     from protocol.enrolment import parse_join_token
     from protocol.system_clock import SystemClock
+    from transport.proxy import check_setting
 
+    if options.proxy == "-":
+        raise UsageInvalid("--proxy takes no `-`", hint="`auxilio-agent proxy -` reads it, before `join`.")
+    way = Way(proxy=check_setting(options.proxy)) if options.proxy is not None else None
     token = parse_join_token(_token_text(options))
-    membership = asyncio.run(join(StateDir(options.state, make=True), token, SystemClock()))
+    membership = asyncio.run(join(StateDir(options.state, make=True), token, SystemClock(), way=way))
     if options.json:
         print(json.dumps({"device": membership.device, "organisation": membership.organisation}))
     else:
@@ -250,7 +246,7 @@ def _join(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from agent.supervisor import run_agent
+    from agent.run import run_agent
     from protocol.system_clock import SystemClock
 
     logging.basicConfig(
@@ -340,6 +336,12 @@ def _same_machine(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _proxy(options: argparse.Namespace) -> int:
+    from agent.proxy_command import proxy
+
+    return proxy(options.state, options.setting)
+
+
 def _leave(options: argparse.Namespace) -> int:
     from agent.control import AgentNotRunning
     from agent.joining import leave, leave_is_unfinished
@@ -365,7 +367,7 @@ def _policy(options: argparse.Namespace) -> int:
     from agent.policy_import import check_bundle, import_offline
     from protocol.errors import Refused
 
-    text = _read_input(options.file, "policy", MAX_LINE_BYTES // 2)
+    text = read_input(options.file, "policy", MAX_LINE_BYTES // 2)
     check_bundle(text)
     try:
         answer = _ask(options, "import_policy", text)

@@ -24,7 +24,7 @@ from protocol.errors import EXIT_REFUSED, AuxilioError, BadMessage, Refused, Una
 
 log = logging.getLogger(__name__)
 
-Command = Literal["status", "log", "allow", "deny", "revoke", "leave", "import_policy"]
+Command = Literal["status", "log", "allow", "deny", "revoke", "leave", "import_policy", "proxy"]
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 """A policy bundle, in base64, from those who may bring one."""
@@ -51,7 +51,7 @@ SYSTEM_SOCKET = Path("/run/auxilio-agent/control.sock")
 
 
 class ControlRequest(Strict, frozen=True, kw_only=True):
-    """argument: a session's id, or JSON of what is imported; "" where the command needs none."""
+    """argument: a session's id, JSON of what is imported, a proxy's setting; "" where the command needs none."""
 
     command: Command
     argument: str = ""

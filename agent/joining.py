@@ -25,6 +25,7 @@ from agent.membership import JOIN_TOKEN, DeviceKeys, Membership, load_or_make_ke
 from agent.platform import this_machine
 from agent.release import BUILT_AT
 from agent.state import StateDir
+from agent.way import Way, forget_way, load_way, save_way
 from protocol.api import MAX_LIST_BYTES, EnrolAnswer
 from protocol.backoff import delay_s
 from protocol.certificate import parse_certificate
@@ -39,7 +40,7 @@ from protocol.statement import ENROL, Signed, seal_statement
 from protocol.system_clock import Clock
 from protocol.text import escape
 from transport.http import RelayClient
-from transport.relay_address import parse_address
+from transport.ways import Ways
 
 log = logging.getLogger(__name__)
 
@@ -103,10 +104,10 @@ def enrol_statement(token: JoinToken, grant: TokenGrant, keys: DeviceKeys, here:
     return seal_statement(signer, ENROL, encode(statement))
 
 
-async def join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
+async def join(state: StateDir, token: JoinToken, clock: Clock, *, way: Way | None = None) -> Membership:
     """Join the token's organisation. Raises AlreadyJoined, ConfigInvalid, Refused, RelayUnreachable, Untrusted.
 
-    Safe to call again after any failure.
+    way: kept once it has led to a relay; None: as it is kept already.  Safe to call again after any failure.
     """
     here = this_machine()
     membership = state.read_as("membership.json", Membership)
@@ -117,7 +118,7 @@ async def join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
         settle(state, here, clock)
         if state.read("membership.json") is not None:
             raise AlreadyJoined("this device has just joined an organisation")
-        return await _join(state, token, clock)
+        return await _join(state, token, clock, way or load_way(state))
 
 
 def keep_token(state: StateDir, text: str, clock: Clock) -> None:
@@ -137,20 +138,20 @@ async def join_by_itself(state: StateDir, clock: Clock) -> Membership | None:
     attempt = 0
     while True:
         try:
-            return await _join(state, token, clock)
+            return await _join(state, token, clock, load_way(state))
         except (Unavailable, PeerFault) as exc:
             log.warning("cannot join yet: %s", escape(exc.message))
         await asyncio.sleep(delay_s(attempt, random.uniform))
         attempt += 1
 
 
-async def _join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
+async def _join(state: StateDir, token: JoinToken, clock: Clock, way: Way) -> Membership:
     now = max(clock.now(), BUILT_AT)
     grant, here = read_grant(token, now), this_machine()
     _begin(state, token)
     keys = load_or_make_keys(state, os.urandom)
     signed = enrol_statement(token, grant, keys, here, now)
-    answer = await _enrol_anywhere(token, signed)
+    answer = await _enrol_anywhere(token, signed, way.ways)
     if answer.device != keys.device:
         raise PeerFault("the relay enrolled another device than this one")
     membership = Membership(
@@ -167,6 +168,7 @@ async def _join(state: StateDir, token: JoinToken, clock: Clock) -> Membership:
     documents.accept_charters(answer.charters)
     documents.accept_policy(answer.policy)
     documents.save()
+    save_way(state, way)
     if grant.uses > 1:
         state.write(JOIN_TOKEN, token.text().encode("ascii"))
     else:
@@ -188,19 +190,19 @@ def _begin(state: StateDir, token: JoinToken) -> None:
         state.remove(name)
 
 
-async def _enrol_anywhere(token: JoinToken, signed: Signed) -> EnrolAnswer:
+async def _enrol_anywhere(token: JoinToken, signed: Signed, ways: Ways) -> EnrolAnswer:
     """At the first relay of the token that can be reached, and is the one. A refusal is an answer, and ends it."""
     failure: AuxilioError = RelayUnreachable("the join token names no relay")
     for relay in token.relays:
         try:
-            return await _enrol(relay, token, signed)
+            return await _enrol(relay, token, signed, ways)
         except (Unavailable, PeerFault) as exc:
             failure = exc
     raise failure
 
 
-async def _enrol(relay: Relay, token: JoinToken, signed: Signed) -> EnrolAnswer:
-    async with RelayClient(parse_address(relay.url, relay.pin)) as client:
+async def _enrol(relay: Relay, token: JoinToken, signed: Signed, ways: Ways) -> EnrolAnswer:
+    async with RelayClient(ways.to(relay.url, relay.pin)) as client:
         path = f"/v1/organisations/{token.organisation}/enrol"
         return await client.request("POST", path, EnrolAnswer, body=signed, limit=MAX_LIST_BYTES)
 
@@ -210,6 +212,7 @@ def leave(state: StateDir) -> None:
     state.remove("membership.json")  # first: from here on it has not joined, whatever else is interrupted
     state.remove("joining.json")
     state.remove(JOIN_TOKEN)  # else the next start would join again
+    forget_way(state)
     _forget(state)
     forget_aside(state)
 

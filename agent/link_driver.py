@@ -11,7 +11,7 @@ import random
 from typing import Protocol, TypeVar
 
 from agent import platform
-from agent.link import Dial, LinkMachine, State
+from agent.link import Dial, LinkMachine, State, has_moved
 from protocol.codec import encode
 from protocol.errors import AuxilioError, PeerFault, RelayUnreachable
 from protocol.link import (
@@ -27,10 +27,10 @@ from protocol.link import (
     Welcome,
     decode_to_agent,
 )
-from protocol.liveness import Dead, Liveness
+from protocol.liveness import NAP_S, Dead, Liveness
 from protocol.policy import Relay
 from protocol.system_clock import Clock
-from transport.relay_address import RelayAddress, parse_address
+from transport.relay_address import RelayAddress
 from transport.websocket import Connection, connect
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,9 @@ M = TypeVar("M", Challenge, Welcome)
 
 LONGEST_SLEEP_S = 60.0
 
-NETWORK_DIALS_EVERY_S = 10.0
-"""A machine whose containers come and go sees its network change every second; a relay that is down must not."""
+LOOK_S = 3.0
+"""Between two looks at the clock, by which a sleep is noticed. Timers stand still while a machine sleeps: one for the
+next ping would go on for its rest after waking."""
 
 LINK_PATH = "/v1/link"
 
@@ -52,6 +53,9 @@ class Owner(Protocol):
     """Whoever gives the link its meaning. Called in the loop; must neither block nor raise."""
 
     def relays(self) -> tuple[Relay, ...]: ...
+
+    def way(self, relay: Relay) -> RelayAddress:
+        """Where to dial it, and through which proxy. May raise ConfigInvalid."""
 
     def hello(self, challenge: Challenge, relay: RelayAddress) -> Hello:
         """The first message: proves who we are to this very relay. Its offline_* fields are filled in here."""
@@ -68,28 +72,30 @@ MAX_UNREAD_CHARS = 4 * 1024 * 1024
 
 
 class _Ended(Exception):
-    """This connection is over. return_after_s: where the relay said when to come back."""
+    """This connection is over. return_after_s: where the relay said when to come back.  ours: it is not to blame."""
 
-    def __init__(self, reason: str, return_after_s: float | None = None) -> None:
+    def __init__(self, reason: str, return_after_s: float | None = None, *, ours: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.return_after_s = return_after_s
+        self.ours = ours
 
 
 class LinkDriver:
     """Keeps one link for as long as `run` runs."""
 
-    def __init__(self, owner: Owner, clock: Clock) -> None:
+    def __init__(self, owner: Owner, clock: Clock, *, last: str = "") -> None:
+        """last: the URL of the relay that served before."""
         self._owner = owner
         self._clock = clock
         self._connection: Connection | None = None
         self._liveness: Liveness | None = None
         self._wake = asyncio.Event()
         self._cut = asyncio.Event()
-        self._cut_reason, self._cut_hurries = "", False
-        self._dial_next_at = float("-inf")
+        self._cut_reason, self._cut_is_ours = "", False
         self._unread = 0
-        self.machine = LinkMachine(random.uniform, clock.monotonic(), clock.now())
+        self.address: RelayAddress | None = None
+        self.machine = LinkMachine(random.uniform, clock.monotonic(), clock.now(), last=last)
         self.unknown_messages = 0
 
     @property
@@ -121,68 +127,105 @@ class LinkDriver:
         self._wake.set()
 
     def reconsider(self) -> None:
-        """A new policy is in force: leave a relay that it does not name, and wait for none that is gone."""
+        """A new policy is in force, or another way was set: leave a relay that is not named any more, or is reached
+        otherwise now, and wait for none that is gone."""
         if self.machine.must_leave(self._owner.relays()):
             self._end("the policy names other relays")
+        elif self.address is not None and self._way_is_another(self.address):
+            self._end("another way to the relay was set", ours=True)
         self.hurry()
+
+    def _way_is_another(self, address: RelayAddress) -> bool:
+        if self.machine.state is State.WAITING or self.machine.relay is None:
+            return False
+        try:
+            return self._owner.way(self.machine.relay) != address
+        except AuxilioError:
+            return True
 
     def network_changed(self) -> None:
         """Dial now, if we are waiting; else see at once whether the link can still stand."""
         now = self._clock.monotonic()
-        if self._dial_next_at < now:
-            self._dial_next_at = max(now, self._dial_next_at + NETWORK_DIALS_EVERY_S)
-        self.machine.hurry(self._dial_next_at)
+        self.machine.on_network_changed(now)
         self._wake.set()
         if self._connection is None or self._liveness is None:
             return
         addresses = self._connection.addresses
-        if addresses is not None and platform.source_address(addresses[1]) != addresses[0]:
-            self._end("the network changed", dial_at_once=True)
+        if addresses is not None and has_moved(addresses[0], platform.source_address(addresses[1])):
+            self._end("the network changed", ours=True)
             return
+        log.info("the network changed, but not the way to the relay: asking it")
         self._liveness.probe(now)
 
-    def _end(self, reason: str, *, dial_at_once: bool = False) -> None:
-        self._cut_reason, self._cut_hurries = reason, dial_at_once
+    def _woke(self, slept_s: float) -> None:
+        now = self._clock.monotonic()
+        if slept_s >= NAP_S:
+            self.machine.on_network_changed(now)
+            self._wake.set()
+        if self._liveness is not None:
+            for effect in self._liveness.woke(slept_s, now):
+                if isinstance(effect, Dead):
+                    self._end(effect.reason, ours=True)
+
+    def _end(self, reason: str, *, ours: bool = False) -> None:
+        """ours: the reason lies on this side, so there is no need to wait before the next dial."""
+        self._cut_reason, self._cut_is_ours = reason, ours
         self._cut.set()
 
     async def run(self) -> None:
         """Until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_linked())
+            tasks.create_task(self._watch_sleep())
+
+    async def _keep_linked(self) -> None:
         while True:
             dial = self.machine.on_tick(self._owner.relays(), self._clock.monotonic())
             if dial is None:
                 await self._sleep(self.machine.next_deadline())
                 continue
-            reason, return_after_s = await self._attempt(dial)
+            ended = await self._attempt(dial)
             was_linked = self.linked
-            self._connection, self._liveness = None, None
-            self.machine.on_ended(reason, self._clock.monotonic(), self._clock.now(), return_after_s=return_after_s)
-            if self._cut.is_set() and self._cut_hurries:
-                self.machine.hurry(self._dial_next_at)
-            log.info("offline: %s", reason)
+            self._connection, self._liveness, self.address = None, None, None
+            now = self._clock.monotonic()
+            self.machine.on_ended(
+                ended.reason, now, self._clock.now(), return_after_s=ended.return_after_s, ours=ended.ours
+            )
+            if ended.ours:
+                self.machine.on_network_changed(now)
+            log.info("offline: %s", ended.reason)
             if was_linked:
-                self._owner.link_down(reason)
+                self._owner.link_down(ended.reason)
 
-    async def _attempt(self, dial: Dial) -> tuple[str, float | None]:
-        """One connection, from dialling to its end: why it ended, and when the relay wants us back."""
+    async def _watch_sleep(self) -> None:
+        while True:
+            began = self._clock.monotonic()
+            await asyncio.sleep(LOOK_S)
+            self._woke(self._clock.monotonic() - began - LOOK_S)
+
+    async def _attempt(self, dial: Dial) -> _Ended:
+        """One connection, from dialling to its end."""
         self._cut.clear()
         try:
+            # What works is in the group's body: a group that is cut short while it is being left leaves a cancellation
+            # on our account (`Task.cancelling`), and Python 3.11.2 takes every later time-out of this task for that.
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._serve(dial))
                 tasks.create_task(self._wait_cut())
+                await self._serve(dial)
         except ExceptionGroup as group:
             error = _first(group)
             if isinstance(error, _Ended):
-                return error.reason, error.return_after_s
+                return error
             if isinstance(error, AuxilioError):
-                return error.message, None
+                return _Ended(error.message)
             # A bug of ours must not cost the device its link for good.
             log.error("the link ended by a bug of ours", exc_info=error)
-            return f"internal error: {type(error).__name__}", None
-        return "the connection ended", None
+            return _Ended(f"internal error: {type(error).__name__}")
+        return _Ended("the connection ended")
 
     async def _wait_cut(self) -> None:
         await self._cut.wait()
-        raise _Ended(self._cut_reason)
+        raise _Ended(self._cut_reason, ours=self._cut_is_ours)
 
     async def _sleep(self, deadline: float | None) -> None:
         """Until `deadline`, or until somebody hurries."""
@@ -196,7 +239,7 @@ class LinkDriver:
 
     async def _serve(self, dial: Dial) -> None:
         """One connection, from dialling to its end. Always raises: _Ended or AuxilioError."""
-        relay = parse_address(dial.relay.url, dial.relay.pin)
+        relay = self.address = self._owner.way(dial.relay)
         async with await connect(relay, LINK_PATH) as connection:
             try:
                 await self._talk(connection, relay)
@@ -218,8 +261,8 @@ class LinkDriver:
         self._owner.link_up(welcome, relay)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._read(connection, liveness))
                 tasks.create_task(self._watch(connection, liveness))
+                await self._read(connection, liveness)
         except ExceptionGroup as group:
             raise _first(group) from group
 
@@ -255,7 +298,8 @@ class LinkDriver:
             elif isinstance(message, Ping):
                 self.send(Pong(id=message.id))
             elif isinstance(message, Pong):
-                liveness.on_pong(message.id, self._clock.monotonic())
+                if liveness.on_pong(message.id, self._clock.monotonic()):
+                    log.info("the relay answered: the link stands")
             elif isinstance(message, Goodbye):
                 self._owner.link_message(message)
                 raise _Ended(f"the relay said goodbye: {message.reason[:200]}", message.return_after_s)

@@ -88,7 +88,9 @@ def show_status(status: dict[str, Any], now: float) -> str:
 def _connection_rows(status: dict[str, Any], now: float) -> list[tuple[str, str]]:
     duration = duration_text(now - status["since_at"])
     if status["linked"]:
-        rows = [(say("connection"), say("linked", relay=status["relay"], duration=duration))]
+        key = "linked_through" if status.get("proxy") else "linked"
+        text = say(key, relay=status["relay"], proxy=status.get("proxy"), duration=duration)
+        rows = [(say("connection"), text)]
     else:
         rows = [(say("connection"), say("not_linked", duration=duration, reason=status["last_failure"] or "-"))]
     if status["offline_reason"]:

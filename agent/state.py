@@ -6,6 +6,7 @@
     floor.json        the time floor                              forks.json    documents that contradict those held
     reports.json      what was last reported                      spool.sqlite  reports that wait
     journal.jsonl     the log                                     joining.json  whom an unfinished join is for
+    way.json          the proxy that was set, the relay that served last
     lock              held by the one agent that runs here        control.sock  where commands ask it
     join_token        where it may serve clones, too              aside-N/      identities of other machines
 
@@ -36,7 +37,7 @@ SYSTEM_STATE = Path("/var/lib/auxilio-agent")
 
 
 OURS = frozenset(
-    {"device_key", "sealing_key", "membership.json", "joining.json", "journal.jsonl", "lock", "join_token"}
+    {"device_key", "sealing_key", "membership.json", "joining.json", "journal.jsonl", "way.json", "lock", "join_token"}
 )
 """Any of these makes a folder a state directory, whose modes may be tightened. No other folder is touched."""
 
@@ -268,6 +269,8 @@ class StateDir:
     def corrupt(self, name: str, why: str) -> CorruptState:
         if name in FETCHED_AGAIN:
             hint = "Move that file away: the agent fetches it again from its relay. Nothing was changed."
+        elif name == "way.json":
+            hint = "Move that file away, and set the proxy again with `auxilio-agent proxy`. Nothing was changed."
         else:
             hint = "Restore it from a backup, or move the whole folder away and join again. Nothing was changed."
         return CorruptState(f"{self.path / name} is damaged: {why}", hint=hint)

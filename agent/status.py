@@ -56,6 +56,7 @@ def running_status(files: dict[str, Any], link: LinkDriver, desk: SessionDesk) -
         "link_state": machine.state.value,
         "since_at": machine.since_at,
         "relay": machine.relay.url if machine.relay else None,
+        "proxy": link.address.proxy.url if link.address is not None and link.address.proxy is not None else None,
         "last_failure": machine.last_failure,
         "offline_reason": machine.offline_reason,
         "offline_since_at": machine.offline_since_at,

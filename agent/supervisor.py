@@ -13,15 +13,15 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from agent import platform
 from agent.admission import DeviceView
 from agent.control import MAX_LOG_BYTES, ControlRequest, ControlServer, Peer, check_peer, socket_path
 from agent.documents import Documents
 from agent.fetching import Fetcher
-from agent.identity import settle
 from agent.journal import FileJournal, read_journal
 from agent.link_driver import LinkDriver
 from agent.membership import load_keys, load_membership
@@ -35,6 +35,7 @@ from agent.session.desk import SessionDesk
 from agent.session.overview import PendingConsent
 from agent.state import StateDir, storage_failed
 from agent.status import files_status, running_status
+from agent.way import load_way, save_way, set_proxy
 from protocol.authority import Outcome
 from protocol.codec import encode
 from protocol.errors import AuxilioError, BadMessage
@@ -59,6 +60,7 @@ from protocol.policy import Relay
 from protocol.statement import LINK, seal_statement
 from protocol.system_clock import Clock
 from protocol.text import escape
+from transport.proxy import show_setting
 from transport.relay_address import RelayAddress
 
 log = logging.getLogger(__name__)
@@ -91,7 +93,8 @@ class Agent:
         self.keys = load_keys(state, self.membership)
         self.documents = Documents(state, self.membership, clock)
         self.journal = FileJournal(state.path / "journal.jsonl", self.documents.now)
-        self.link = LinkDriver(self, clock)
+        self._way = load_way(state)
+        self.link = LinkDriver(self, clock, last=self._way.relay)
         self.fetcher = Fetcher(
             self.documents,
             self.membership.organisation,
@@ -108,6 +111,7 @@ class Agent:
             send=self.link.send,
             fetch_policy=self.fetcher.fetch_policy,
             ask=self._asked,
+            way=self.way,
         )
         self.offers = Offers(self.fetcher, self.desk.offer)
         make_reporter = partial(
@@ -201,6 +205,9 @@ class Agent:
     def relays(self) -> tuple[Relay, ...]:
         return self.documents.relays()
 
+    def way(self, relay: Relay) -> RelayAddress:
+        return self._way.ways.to(relay.url, relay.pin)
+
     def hello(self, challenge: Challenge, relay: RelayAddress) -> Hello:
         statement = LinkStatement(
             organisation=self.membership.organisation,
@@ -233,10 +240,23 @@ class Agent:
         )
 
     def link_up(self, welcome: Welcome, relay: RelayAddress) -> None:
-        self.journal.record("online", relay=relay.dialled_name, offline_reason=self.link.machine.offline_reason)
+        proxy = relay.proxy.url if relay.proxy else ""
+        offline_reason = self.link.machine.offline_reason
+        self.journal.record("online", relay=relay.dialled_name, proxy=proxy, offline_reason=offline_reason)
+        self._remember(relay)
         self.fetcher.link_up(relay, welcome.blob_token)
         self.desk.link_up(frozenset(welcome.guarded_ports))
         self.reports.link_up(relay, welcome.blob_token, welcome.report)
+
+    def _remember(self, relay: RelayAddress) -> None:
+        """So that a relay that is gone is not dialled first after each start."""
+        if relay.url == self._way.relay:
+            return
+        self._way = msgspec.structs.replace(self._way, relay=relay.url)
+        try:
+            save_way(self.state, self._way)
+        except AuxilioError as exc:
+            log.warning("%s", exc.message)
 
     def link_down(self, reason: str) -> None:
         self.journal.record("offline", reason=reason)
@@ -311,6 +331,8 @@ class Agent:
                 if ended:
                     self.journal.record("customer_revoke", sessions=list(ended), uid=peer.uid)
                 return {"ended": list(ended)}
+            case "proxy":
+                return self._set_proxy(request.argument, peer)
             case "import_policy":
                 return self.import_policy(request.argument.encode())
             case "leave":
@@ -318,6 +340,13 @@ class Agent:
                 self.left = True
                 self._stop.set()
                 return {"organisation": self.membership.organisation}
+
+    def _set_proxy(self, setting: str, peer: Peer) -> dict[str, Any]:
+        self._way = set_proxy(self.state, setting)
+        shown = show_setting(self._way.proxy)
+        self.journal.record("proxy_set", proxy=shown, uid=peer.uid)
+        self.link.reconsider()
+        return {"proxy": shown}
 
     def _log(self, last: str) -> list[dict[str, Any]]:
         if not (last.isascii() and last.isdigit()):
@@ -346,38 +375,3 @@ class Agent:
 
 def _own_uid() -> int:
     return os.geteuid() if hasattr(os, "geteuid") else 0
-
-
-def run_agent(path: Path, clock: Clock, *, look_s: float = CHEAP_S, token: str | None = None) -> bool:
-    """Run the agent whose state is at `path`; return whether it left its organisation. Raises AuxilioError.
-
-    token: joined with first, where the device has not joined yet, however long no relay can be reached.
-
-    A directory that came from another machine is put aside first; with a token that is kept here the device joins.
-    """
-    state = StateDir(path, make=token is not None)
-    state.lock()  # held until this process ends
-    settle(state, platform.this_machine(), clock)
-    if token is not None and state.read("membership.json") is None:
-        from agent.joining import keep_token
-
-        keep_token(state, token, clock)
-
-    async def main() -> bool:
-        joined = None
-        if state.read("membership.json") is None:
-            from agent.joining import join_by_itself  # what joins once is not carried for ever
-
-            joined = await join_by_itself(state, clock)
-        agent = Agent(state, clock, look_s=look_s)
-        if joined is not None:
-            agent.journal.record("joined", device=joined.device)
-        await agent.run()
-        return agent.left
-
-    left = asyncio.run(main())
-    if left:
-        from agent.joining import leave
-
-        leave(state)
-    return left

@@ -133,7 +133,7 @@ def leg_address(desk: Desk, started: SessionStarted) -> RelayAddress:
     if wanted.dialled_name == here.dialled_name:
         return here
     for entry in desk.trust.policy.policy.relays:
-        address = parse_address(entry.url, entry.pin)
+        address = desk.settings.ways.to(entry.url, entry.pin)
         if address.dialled_name == wanted.dialled_name:
             return address
     raise Untrusted(

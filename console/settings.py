@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from console.home import Home
 from protocol.codec import Record
 from protocol.errors import BadMessage, ConfigInvalid
 from protocol.ids import OrganisationId, parse_organisation_id
 from protocol.policy import Relay
+from transport.ways import Ways
 
 FILE = "settings.json"
 
 
 class Settings(Record, frozen=True, kw_only=True):
-    """relays: as logged in to, the one in use first.  key: a private key file, or a fingerprint in ssh-agent."""
+    """relays: as logged in to, the one in use first.  key: a private key file, or a fingerprint in ssh-agent.
+
+    proxy: as transport.proxy.check_setting returns it; None leaves it to the environment.
+    """
 
     organisation: OrganisationId | None = None
     relays: tuple[Relay, ...] = ()
     key: str | None = None
+    proxy: str | None = None
+
+    @property
+    def ways(self) -> Ways:
+        return Ways(self.proxy)
 
 
 def load_settings(home: Home) -> Settings:
@@ -26,6 +37,12 @@ def load_settings(home: Home) -> Settings:
 
 def save_settings(home: Home, settings: Settings) -> None:
     home.write_record(FILE, settings)
+
+
+def use_relay(settings: Settings, relay: Relay) -> Settings:
+    """The same settings with `relay` as the one in use."""
+    others = tuple(known for known in settings.relays if known.url != relay.url)
+    return msgspec.structs.replace(settings, relays=(relay, *others))
 
 
 def adopt_organisation(settings: Settings, organisation: str) -> OrganisationId:

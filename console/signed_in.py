@@ -13,13 +13,12 @@ from console.identity import Identity, load_identity
 from console.login import Token, cached_token, log_in
 from console.passphrase import Passphrases
 from console.relay_client import Relay
-from console.settings import Settings, known_organisation, load_settings, relay_in_use
+from console.settings import Settings, known_organisation, load_settings, relay_in_use, save_settings, use_relay
 from console.trust import Trust, load_trust
-from protocol.errors import ConfigInvalid, Refused
+from protocol.errors import ConfigInvalid, Refused, Unavailable
 from protocol.policy import Relay as RelayEntry
 from protocol.system_clock import SystemClock
 from transport.http import RelayClient
-from transport.relay_address import parse_address
 
 Say = Callable[[str], None]
 
@@ -95,7 +94,7 @@ class Desk:
 def open_desk(home: Home, settings: Settings, entry: RelayEntry, passphrases: Passphrases, say: Say) -> Desk:
     """A desk at the relay `entry`, before any login. The caller closes desk.relay.client."""
     organisation = known_organisation(settings)
-    client = RelayClient(parse_address(entry.url, entry.pin))
+    client = RelayClient(settings.ways.to(entry.url, entry.pin))
     return Desk(home, settings, Relay(client, organisation), load_trust(home, organisation), passphrases, say)
 
 
@@ -103,9 +102,39 @@ def open_desk(home: Home, settings: Settings, entry: RelayEntry, passphrases: Pa
 async def signed_in(home: Home, passphrases: Passphrases, say: Say) -> AsyncIterator[Desk]:
     """A desk at the relay in use, logged in. Raises ConfigInvalid (not_set_up, not_logged_in, ...) and Refused."""
     settings = load_settings(home)
-    desk = open_desk(home, settings, relay_in_use(settings), passphrases, say)
+    desk = await desk_somewhere(home, settings, passphrases, say)
     async with desk.relay.client:
         if desk.trust.authority.charter is None:
             raise ConfigInvalid("no login was made yet", code="not_logged_in", hint="auxilio login RELAY")
         await desk.ensure_login()
+        if desk.settings != settings:
+            save_settings(home, desk.settings)  # the next command dials it first
         yield desk
+
+
+async def desk_somewhere(home: Home, settings: Settings, passphrases: Passphrases, say: Say) -> Desk:
+    """A desk at the relay in use, or where that one is not to be had, at another that the signed policy names.
+
+    Only an absence is passed over. One that is not the relay it should be is an error at once.  Raises Unavailable.
+    """
+    first = relay_in_use(settings)
+    policy = load_trust(home, known_organisation(settings)).authority.policy
+    others = [entry for entry in (policy.policy.relays if policy else ()) if entry.url != first.url]
+    missed: list[Unavailable] = []
+    for entry in (first, *others):
+        desk = open_desk(home, use_relay(settings, entry), entry, passphrases, say)
+        if not others:
+            return desk
+        try:
+            await desk.relay.info()
+        except Unavailable as exc:
+            missed.append(exc)
+            await desk.relay.client.close()
+        except BaseException:
+            await desk.relay.client.close()
+            raise
+        else:
+            if missed:
+                say(f"{missed[0].message}; going on at {entry.url}")
+            return desk
+    raise missed[0]

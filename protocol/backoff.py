@@ -45,11 +45,11 @@ class Backoff:
         """The link stands (the relay said Welcome; a TCP connection alone is not success)."""
         self._connected_since = now
 
-    def disconnected(self, now: float) -> None:
-        """The link ended, or an attempt failed."""
+    def disconnected(self, now: float, *, blamed: bool = True) -> None:
+        """The link ended, or an attempt failed. blamed: for a reason at the other side; else it counts for nothing."""
         if self._connected_since is not None and now - self._connected_since >= CALM_S:
             self._failures = 0
-        else:
+        elif blamed:
             self._failures += 1
         self._connected_since = None
 

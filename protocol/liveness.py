@@ -25,8 +25,18 @@ PONG_WITHIN_S = 20.0
 PATIENCE_S = 60.0
 """From the ping, while other messages still arrive: a slow line may be busy, but a deaf peer is no peer."""
 
+PROBE_WITHIN_S = 8.0
+"""From a probe, or whatever was heard last after it: the network changed under the connection, so there is a reason to
+doubt it. TCP has sent the ping six times by then."""
+
+PROBES_EVERY_S = 5.0
+"""A machine whose containers come and go sees its network change every second."""
+
 ASLEEP_S = 30.0
 """A tick this much later than its deadline means that the machine slept (or the process hung): begin anew."""
+
+NAP_S = 2.0
+"""Less than that is a busy machine; more, and up to ASLEEP_S, a reason to ask."""
 
 
 class SendPing(msgspec.Struct, frozen=True):
@@ -54,6 +64,8 @@ class Liveness:
         self._last_id = 0
         self._asked_at: float | None = None
         self._heard_at = now
+        self._doubted_at: float | None = None
+        self._probed_at = now - PROBES_EVERY_S
         self._dead = False
 
     def next_deadline(self) -> float | None:
@@ -67,16 +79,31 @@ class Liveness:
         self._heard_at = now
 
     def probe(self, now: float) -> None:
-        """Something happened that may have cut the connection: ask now, not at the next period."""
-        if not self._dead and self._asked_at is None:
-            self._ping_at = now
+        """Something happened that may have cut the connection: ask now, not at the next period, and wait less long."""
+        if self._dead or self._doubted_at is not None:
+            return
+        self._doubted_at = now
+        if self._asked_at is None:
+            self._ping_at = min(self._ping_at, max(now, self._probed_at + PROBES_EVERY_S))
 
-    def on_pong(self, id: int, now: float) -> None:
-        """An answer. One to another ping than the last is only a sound of life."""
+    def woke(self, slept_s: float, now: float) -> list[Effect]:
+        """The machine stood still for `slept_s`: an old connection is given up, a younger one is asked."""
+        if self._dead or slept_s < NAP_S:
+            return []
+        if slept_s > ASLEEP_S:
+            return self._die(_slept(slept_s))
+        self.probe(now)
+        return []
+
+    def on_pong(self, id: int, now: float) -> bool:
+        """An answer; True if it ends a doubt. One to another ping than the last is only a sound of life."""
         self.heard(now)
-        if self._asked_at is not None and id == self._last_id:
-            self._asked_at = None
-            self._ping_at = now + self._uniform(*self._bounds_s)
+        if self._asked_at is None or id != self._last_id:
+            return False
+        was_doubted = self._doubted_at is not None
+        self._asked_at = self._doubted_at = None
+        self._ping_at = now + self._uniform(*self._bounds_s)
+        return was_doubted
 
     def on_tick(self, now: float) -> list[Effect]:
         """Time passed. Calling it early does no harm."""
@@ -84,16 +111,25 @@ class Liveness:
         if deadline is None or now < deadline:
             return []
         if now - deadline > ASLEEP_S:
-            return self._die(f"the machine slept or stood still for {now - deadline:.0f} s")
+            return self._die(_slept(now - deadline))
         if self._asked_at is not None:
             return self._die(f"no answer to a ping for {now - self._asked_at:.0f} s")
         self._last_id += 1
         self._asked_at = now
+        if self._doubted_at is not None:
+            self._doubted_at = self._probed_at = now
         return [SendPing(self._last_id)]
 
     def _answer_by(self, asked_at: float) -> float:
-        return max(asked_at + PONG_WITHIN_S, min(self._heard_at + PONG_WITHIN_S, asked_at + PATIENCE_S))
+        by = max(asked_at + PONG_WITHIN_S, min(self._heard_at + PONG_WITHIN_S, asked_at + PATIENCE_S))
+        if self._doubted_at is None:
+            return by
+        return min(by, max(self._doubted_at, self._heard_at) + PROBE_WITHIN_S)
 
     def _die(self, reason: str) -> list[Effect]:
         self._dead = True
         return [Dead(reason)]
+
+
+def _slept(slept_s: float) -> str:
+    return f"the machine slept or stood still for {slept_s:.0f} s"

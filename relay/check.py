@@ -173,8 +173,11 @@ def _look_at_ports(settings: config.Config) -> Iterator[Finding]:
 
 
 def _cannot_bind(address: config.Address) -> str | None:
+    host = None if address.host == config.EVERYWHERE else address.host
     try:
-        family, kind, _, _, where = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        family, kind, _, _, where = socket.getaddrinfo(
+            host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(where)
@@ -187,7 +190,8 @@ def _ask_running(settings: config.Config, what: str, address: config.Address) ->
     """Whether the relay that runs answers at `address`, with the certificate of the configuration."""
     if address.port == 0:
         return _ok(what, "the relay is running, at a port that the system chose")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104  # compared, not bound
+    ours = {"0.0.0.0": "127.0.0.1", "::": "::1", config.EVERYWHERE: "localhost"}  # noqa: S104  # compared, not bound
+    host = ours.get(address.host, address.host)
     try:
         with socket.create_connection((host, address.port), timeout=CONNECT_WITHIN_S) as plain:
             if what != "port" or settings.certificate is None:

@@ -24,8 +24,12 @@ HINT = "docs/relay.md explains every key; `auxilio-relay check` looks at the who
 _NAME = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]{0,252}[a-z0-9])?):([0-9]{1,5})\Z")
 
 
+EVERYWHERE = "*"
+"""As a host to listen at: every address of the machine, of both families."""
+
+
 class Address(msgspec.Struct, frozen=True):
-    """Where to listen. host: an IP address or a name.  port 0: whichever is free."""
+    """Where to listen. host: an IP address, a name, or EVERYWHERE.  port 0: whichever is free."""
 
     host: str
     port: int
@@ -47,7 +51,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tls=False: a reverse proxy does TLS, and only trusted_proxies (addresses or networks) are served.
     """
 
-    listen: str = "0.0.0.0:8443"  # a relay is there to be reached
+    listen: str = "*:8443"  # a relay is there to be reached
     names: list[str]
     tls: bool = True
     certificate: str = "certificate.pem"
@@ -112,7 +116,8 @@ def parse_address(text: str, what: str) -> Address:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not colon or not bare or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigInvalid(
-            f"{what}: {escape(text, limit=80)!r} is no address to listen at", hint="It looks like 0.0.0.0:443."
+            f"{what}: {escape(text, limit=80)!r} is no address to listen at",
+            hint="It looks like *:443 or [::1]:443.",
         )
     return Address(bare, int(port))
 
@@ -175,7 +180,8 @@ def _resolve(folder: Path, file: _File) -> Config:
     if not file.server.names:
         raise ConfigInvalid("[server] names is empty", hint="List at least one host:port as it is dialled.")
     admin = parse_address(file.admin.listen, "[admin] listen")
-    if not admin.is_loopback and ipaddress.ip_address(_literal(admin.host)).is_unspecified:
+    everywhere = admin.host == EVERYWHERE or ipaddress.ip_address(_literal(admin.host)).is_unspecified
+    if not admin.is_loopback and everywhere:
         raise ConfigInvalid(
             "[admin] listen is open to everybody, and metrics are not for everybody",
             hint="Use a loopback or private address.",

@@ -18,7 +18,7 @@ from relay.certificate import make_self_signed, read_certificate, server_context
 from relay.store.engine import open_database, owned
 from relay.store.migrate import migrate
 
-DEFAULT_LISTEN = "0.0.0.0:8443"
+DEFAULT_LISTEN = "*:8443"
 DEFAULT_ADMIN = "127.0.0.1:9643"
 
 
@@ -54,7 +54,7 @@ def initialise(given: argparse.Namespace) -> int:
 
 def _guess_name(listen: config.Address) -> str:
     host = listen.host
-    if host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+    if host in (config.EVERYWHERE, "0.0.0.0", "::"):  # noqa: S104  # compared, not bound
         host = socket.getfqdn()
     return config.parse_name(str(config.Address(host, listen.port)))
 

@@ -39,17 +39,17 @@ def _parser() -> _Parser:
     parser = _Parser(
         prog="auxilio-relay",
         description="The relay: where agents and consoles meet. It is trusted with nothing but being reachable.",
-        epilog="Example: auxilio-relay init --name relay.example.org:443 --listen 0.0.0.0:443",
+        epilog="Example: auxilio-relay init --name relay.example.org:443 --listen '*:443'",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     init = _command(commands, "init", "make a relay in a directory: configuration, certificate, database")
     init.add_argument("--name", action="append", default=[], metavar="HOST:PORT", help="as it is dialled; repeatable")
-    init.add_argument("--listen", metavar="ADDR:PORT", help="where to listen (0.0.0.0:8443)")
+    init.add_argument("--listen", metavar="ADDR:PORT", help="where to listen (*:8443: everywhere, IPv4 and IPv6)")
     init.add_argument("--admin", metavar="ADDR:PORT", help="where health and metrics are (127.0.0.1:9643)")
     init.add_argument("--certificate", type=Path, metavar="FILE", help="use this certificate (PEM, with its chain)")
     init.add_argument("--key", type=Path, metavar="FILE", help="and this key (PEM)")
-    init.epilog = "Example: auxilio-relay init --name relay.example.org:443 --listen 0.0.0.0:443"
+    init.epilog = "Example: auxilio-relay init --name relay.example.org:443 --listen '*:443'"
 
     text = "the organisations that this relay serves"
     organisation = commands.add_parser("organisation", help=text, description=text[0].upper() + text[1:] + ".")

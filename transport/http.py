@@ -1,7 +1,7 @@
 """A small HTTP client for one relay: typed requests, kept-alive connections, deadlines, bounds, errors that help.
 
-It knows nothing of proxies, redirects (refused: they would carry a bearer elsewhere), cookies or compression (a
-compressed body can be larger than any bound on what is read).
+It knows nothing of redirects (refused: they would carry a bearer elsewhere), cookies or compression (a compressed
+body can be larger than any bound on what is read).
 """
 
 from __future__ import annotations

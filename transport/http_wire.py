@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Iterable
 
 import h11
 
+from transport.dial import dial
 from transport.relay_address import RelayAddress
 from transport.tls import client_context
 
@@ -21,9 +22,6 @@ READ_BYTES = 64 * 1024
 
 MAX_INTERIM = 8
 """Answers 1xx before the real one. A server that sends more is wasting our time."""
-
-HAPPY_EYEBALLS_S = 0.25
-"""RFC 8305: when to try the other address family beside the first."""
 
 
 class HttpWire:
@@ -39,11 +37,9 @@ class HttpWire:
     async def dial(cls, address: RelayAddress) -> HttpWire:
         """Connect and do the TLS handshake; the caller sets the deadline."""
         reader, writer = await asyncio.open_connection(
-            address.host,
-            address.port,
+            sock=await dial(address),
             ssl=client_context(address.pin),
             server_hostname=address.host,
-            happy_eyeballs_delay=HAPPY_EYEBALLS_S,
             limit=READ_BYTES,
         )
         return cls(reader, writer)

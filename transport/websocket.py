@@ -1,8 +1,8 @@
 """A WebSocket to a relay: for the link (text messages) and for legs (binary ones). Bounded both ways.
 
-picows does the framing, asyncio's own TLS the rest. picows would use aiofastnet's TLS by itself, which drives
-OpenSSL directly and so passes by the pinned handshake of transport.tls: it is switched off here, and a test holds
-that no byte of the request, which carries the bearer, leaves before the pin was checked.
+picows does the framing, transport.dial the way there, asyncio's own TLS the rest. picows would use aiofastnet's TLS by
+itself, which drives OpenSSL directly and so passes by the pinned handshake of transport.tls: it is switched off here,
+and a test holds that no byte of the request, which carries the bearer, leaves before the pin was checked.
 
 Reading waits for its reader: past HIGH_WATER_BYTES of undelivered messages the socket is not read any more. Writing
 never blocks; `writable` waits until what was written is nearly gone.
@@ -22,10 +22,10 @@ import picows
 from protocol.codec import MAX_MESSAGE_BYTES
 from protocol.errors import AuxilioError, BadMessage, PeerFault, Unavailable
 from protocol.text import escape
+from transport.dial import dial
 from transport.failures import checked_bearer, network_errors, refused_answer
 from transport.fragments import BINARY, CONTINUATION, TEXT, Fragments, Message, MessageTooLarge, too_large
 from transport.http import TIMEOUT_S
-from transport.http_wire import HAPPY_EYEBALLS_S
 from transport.relay_address import RelayAddress
 from transport.tls import client_context
 
@@ -363,7 +363,7 @@ async def connect(
                     use_aiofastnet=False,
                     server_hostname=address.host,
                     ssl_shutdown_timeout=CLOSE_WITHIN_S,
-                    happy_eyeballs_delay=HAPPY_EYEBALLS_S,
+                    socket_factory=lambda url: dial(address),
                 )
             if connection.is_unopened:
                 raise ConnectionResetError("closed during the upgrade")

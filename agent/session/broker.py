@@ -42,9 +42,9 @@ from agent.session.journal import Journal
 from agent.session.stages import DEADLINES, State
 from protocol.codec import Record
 from protocol.errors import AuxilioError, BadMessage
-from protocol.policy import Relay
 from protocol.signing import RawSigner
 from protocol.text import escape
+from transport.relay_address import RelayAddress
 
 MAX_TURNED_DOWN = 32
 """Entries in the log for what the child refused by itself; a client may ask without end."""
@@ -72,7 +72,7 @@ class SessionBroker:
         self,
         running: Running,
         *,
-        relay: Relay,
+        relay: RelayAddress,
         ticket: str,
         host: Host,
         device_key: RawSigner,
@@ -218,6 +218,7 @@ class SessionBroker:
             Start(
                 relay_url=self._relay.url,
                 pin=self._relay.pin,
+                proxy=self._relay.proxy,
                 session=verified.request.session,
                 ticket=self._ticket,
                 host_key=self._device_key.public,

@@ -21,6 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from msgspec.structs import replace
+
 from agent.session.endpoint import Endpoint
 from agent.session.ipc import (
     Denied,
@@ -196,7 +198,7 @@ class Session:
         key: SupervisorKey = self._child_server.SupervisorKey(start.host_key, self._endpoint, server.is_strict)
         self._server = server
         try:
-            address = parse_address(start.relay_url, start.pin)
+            address = replace(parse_address(start.relay_url, start.pin), proxy=start.proxy)
             self._leg = await open_leg(address, parse_session_id(start.session), start.ticket)
             self.tell(Joined())
             await self._child_server.serve(self._leg, start, key, server)

@@ -46,9 +46,12 @@ from protocol.link import (
     SessionWaiting,
     ToRelay,
 )
+from protocol.policy import Relay
 from protocol.signing import RawSigner
 from protocol.system_clock import Clock
 from protocol.text import escape
+from transport.relay_address import RelayAddress
+from transport.ways import directly
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +83,14 @@ class SessionDesk:
         send: Callable[[ToRelay], None],
         fetch_policy: Callable[[PolicyNumber], Awaitable[None]],
         ask: Callable[[PendingConsent], None] | None = None,
+        way: Callable[[Relay], RelayAddress] = directly,
         host: Callable[[], Host] = this_host,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """view: what the device holds, asked anew each time.  now: Unix seconds, never behind the time floor.
 
         send: to the relay; may drop while there is no link.  fetch_policy: returns when the policy was accepted, or
-        there is no hope.  ask: tells the customer; how, is the agent's business.
+        there is no hope.  ask: tells the customer; how, is the agent's business.  way: how a relay is reached.
         """
         self._view = view
         self._now = now
@@ -96,6 +100,7 @@ class SessionDesk:
         self._send = send
         self._fetch_policy = fetch_policy
         self._ask = ask
+        self._way = way
         self._make_host = host
         self._host: Host | None = None
         self._nonces = NoncePool(entropy)
@@ -313,7 +318,7 @@ class SessionDesk:
         request = admission.verified.request
         broker = SessionBroker(
             Running(verified=admission.verified, asked=asked, started_at=self._now()),
-            relay=admission.relay,
+            relay=self._way(admission.relay),
             ticket=offer.ticket,
             host=self._our_host(),
             device_key=self._device_key,

@@ -27,6 +27,7 @@ import re
 from protocol.codec import Record, decode
 from protocol.errors import BadMessage
 from protocol.forward import MAX_HOST_CHARS, MAX_PORT
+from transport.proxy import Proxy
 
 MAX_IPC_BYTES = 128 * 1024
 """One packet: below Linux's default socket buffer (208 KiB), above a long command in JSON."""
@@ -132,7 +133,7 @@ class Leaving(Record, frozen=True, kw_only=True, tag="leaving"):
 
 
 class Start(Record, frozen=True, kw_only=True, tag="start"):
-    """relay_url, pin: as in the policy.  host_key, admitted_key: SSH public key blobs.
+    """relay_url, pin: as in the policy.  proxy: to dial it through.  host_key, admitted_key: SSH public key blobs.
 
     session: names the leg.  ticket: bearer for it.  max_channels: at one time.
     """
@@ -144,6 +145,7 @@ class Start(Record, frozen=True, kw_only=True, tag="start"):
     host_key: bytes
     admitted_key: bytes
     max_channels: int
+    proxy: Proxy | None = None
 
 
 class Signed(Record, frozen=True, kw_only=True, tag="signed"):

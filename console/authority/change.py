@@ -38,7 +38,7 @@ async def change_policy(home: Home, passphrases: Passphrases, say: Say, change: 
     did not take it: it is signed and kept then, and `auxilio policy publish` repeats the rest.
     """
     store = open_store(home)
-    for note in await adopt_from_relays(store):
+    for note in await adopt_from_relays(store, home):
         say(note)
     before = store.policy.policy
     policy = next_policy(

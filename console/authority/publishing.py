@@ -11,6 +11,7 @@ import msgspec
 from console.authority.store import Store
 from console.home import Home
 from console.relay_client import Relay
+from console.settings import load_settings
 from console.trust import load_trust, order_text
 from protocol.authority import Outcome
 from protocol.codec import MAX_DOCUMENT_BYTES, decode
@@ -21,7 +22,6 @@ from protocol.policy import Policy
 from protocol.policy import Relay as RelayEntry
 from protocol.statement import Signed
 from transport.http import RelayClient
-from transport.relay_address import parse_address
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -31,15 +31,16 @@ class Published(msgspec.Struct, frozen=True):
     error: AuxilioError | None
 
 
-async def adopt_from_relays(store: Store) -> list[str]:
+async def adopt_from_relays(store: Store, home: Home) -> list[str]:
     """Fetch what other admins published meanwhile, so that the next policy follows theirs. Returns what to tell.
 
     A relay that cannot be reached is not waited for, and one that hands out nonsense is named.
     """
     told = []
+    ways = load_settings(home).ways
     for entry in store.policy.policy.relays:
         try:
-            async with RelayClient(parse_address(entry.url, entry.pin)) as client:
+            async with RelayClient(ways.to(entry.url, entry.pin)) as client:
                 told += await _adopt(store, Relay(client, store.authority.organisation))
         except AuxilioError as exc:
             told.append(f"{entry.url} was not asked for newer policies: {exc.message}")
@@ -80,9 +81,10 @@ async def publish(store: Store, home: Home, extra: tuple[RelayEntry, ...] = ()) 
     load_trust(home, store.authority.organisation).accept(store.charters, store.policy.signed)
     entries = {entry.url: entry for entry in (*extra, *store.policy.policy.relays)}
     results = []
+    ways = load_settings(home).ways
     for entry in entries.values():
         try:
-            async with RelayClient(parse_address(entry.url, entry.pin)) as client:
+            async with RelayClient(ways.to(entry.url, entry.pin)) as client:
                 await _publish(store, Relay(client, store.authority.organisation))
             results.append(Published(entry.url, None))
         except AuxilioError as exc:

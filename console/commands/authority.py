@@ -245,7 +245,7 @@ async def rotate_command(
         raise UsageInvalid("either --finish or --compromised", hint="auxilio authority rotate --help")
     step: Step = "finish" if finish else "compromised" if compromised else "begin"
     store = open_store(home)
-    for note in await adopt_from_relays(store):
+    for note in await adopt_from_relays(store, home):
         say(note)
     source = passphrases(passphrase_file)
     if finish and role == "technician-ca" and not force:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -14,10 +15,11 @@ from console.commands.options import as_json, passphrase_file, passphrases, say
 from console.home import Home
 from console.keys import default_key, find_key
 from console.render import print_json, print_pairs, when
-from console.settings import Settings, adopt_organisation, load_settings, relay_in_use, save_settings
-from console.signed_in import Desk, open_desk
+from console.settings import Settings, adopt_organisation, load_settings, relay_in_use, save_settings, use_relay
+from console.signed_in import Desk, desk_somewhere, open_desk
 from protocol.errors import ConfigInvalid, Refused
 from protocol.policy import Relay
+from transport.proxy import MAX_URL_CHARS, check_setting
 from transport.relay_address import parse_address
 
 
@@ -26,6 +28,11 @@ from transport.relay_address import parse_address
 @click.option("--pin", help="The relay's pin, sha256:...; without one it is trusted by its name, as websites are.")
 @click.option("--organisation", metavar="FINGERPRINT", help="Whom to trust; once, from your admin.")
 @click.option("--key", "key", metavar="FILE", help="Your key: a file, or its fingerprint in ssh-agent.")
+@click.option(
+    "--proxy",
+    metavar="SETTING",
+    help="http://[USER:PASSWORD@]HOST:PORT, socks5://..., direct, environment; - reads it.",
+)
 @passphrase_file
 @as_json
 @click.pass_obj
@@ -36,6 +43,7 @@ async def login(
     pin: str | None,
     organisation: str | None,
     key: str | None,
+    proxy: str | None,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -47,8 +55,12 @@ async def login(
     Example:
       auxilio login https://relay.example:443 --pin sha256:... --organisation 7hgp... --key ~/.ssh/id_ed25519
     """
-    settings = _settled(home, load_settings(home), relay, pin, organisation, key)
-    desk = open_desk(home, settings, relay_in_use(settings), passphrases(passphrase_file), say)
+    settings = _settled(home, _with_proxy(load_settings(home), proxy), relay, pin, organisation, key)
+    secrets = passphrases(passphrase_file)
+    if relay is None:
+        desk = await desk_somewhere(home, settings, secrets, say)
+    else:
+        desk = open_desk(home, settings, relay_in_use(settings), secrets, say)
     async with desk.relay.client:
         await _introduce(home, desk)
         await desk.refresh()
@@ -60,7 +72,7 @@ async def login(
             )
         token = await desk.log_in()
     # Only what worked is remembered.
-    save_settings(home, settings)
+    save_settings(home, desk.settings)
     identity = desk.identity
     warning = desk.trust.expiry_warning(desk.clock.now())
     if warning:
@@ -107,6 +119,14 @@ async def _introduce(home: Home, desk: Desk) -> None:
             say(f"{result.url} has not got them yet: {result.error.message}")
 
 
+def _with_proxy(settings: Settings, proxy: str | None) -> Settings:
+    """proxy: as given; "-" reads it from standard input, so that no list of processes has it."""
+    if proxy is None:
+        return settings
+    text = sys.stdin.readline(MAX_URL_CHARS + 2) if proxy == "-" else proxy
+    return msgspec.structs.replace(settings, proxy=check_setting(text))
+
+
 def _settled(
     home: Home, old: Settings, relay: str | None, pin: str | None, organisation: str | None, key: str | None
 ) -> Settings:
@@ -116,9 +136,7 @@ def _settled(
     settings = old
     if organisation is not None:
         settings = msgspec.structs.replace(settings, organisation=adopt_organisation(settings, organisation))
-    entry = _relay(home, old, relay, pin)
-    others = tuple(known for known in old.relays if known.url != entry.url)
-    settings = msgspec.structs.replace(settings, relays=(entry, *others))
+    settings = use_relay(settings, _relay(home, old, relay, pin))
     if key is not None:
         source = find_key(key)
         named = str(source.path or key)

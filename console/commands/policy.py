@@ -181,7 +181,7 @@ async def publish(home: Home) -> None:
       auxilio policy publish
     """
     store = open_store(home)
-    for note in await adopt_from_relays(store):
+    for note in await adopt_from_relays(store, home):
         say(note)
     await publish_all(store, home, say)
 

@@ -7,6 +7,7 @@ crowd waits in the kernel's queue and not in memory; a request's head has a dead
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from relay import logs
 from relay.admission import Crowd, address_key
-from relay.config import Config, is_trusted_proxy
+from relay.config import EVERYWHERE, Config, is_trusted_proxy
 from relay.metrics import Metrics
 
 HANDSHAKE_WITHIN_S = 10.0
@@ -36,6 +37,9 @@ MAX_HEADERS = 64
 MAX_FIELD_BYTES = 16 * 1024
 KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 60, 15, 4
 """The kernel's own probes: a leg whose peer vanished is noticed within two minutes, even while nobody reads."""
+
+NO_SUCH_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+"""A machine without IPv6, or without IPv4: the other one is enough, where it is to listen everywhere."""
 
 ACCEPT_PAUSE_S = 0.5
 """When the process is out of file descriptors."""
@@ -77,12 +81,24 @@ class Listener:
     async def bind(self) -> None:
         """Listen; whoever comes waits in the kernel until `serve`. Raises OSError."""
         wanted = self._config.listen
+        everywhere = wanted.host == EVERYWHERE
         found = await asyncio.get_running_loop().getaddrinfo(
-            wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            None if everywhere else wanted.host, wanted.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
+        missing: OSError | None = None
         for family, where in dict.fromkeys((family, where) for family, _, _, _, where in found):
-            listening = socket.socket(family, socket.SOCK_STREAM)
-            self._sockets.append(listening)
+            try:
+                self._listen_at(family, where)
+            except OSError as exc:
+                if not everywhere or exc.errno not in NO_SUCH_FAMILY:
+                    raise
+                missing = exc
+        if not self._sockets:
+            raise missing or OSError(errno.EADDRNOTAVAIL, "there is no such address")
+
+    def _listen_at(self, family: socket.AddressFamily, where: tuple[Any, ...]) -> None:
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -90,7 +106,11 @@ class Listener:
             listening.bind((where[0], self.port or where[1], *where[2:]))
             listening.setblocking(False)
             listening.listen(BACKLOG)
-            self.port = listening.getsockname()[1]
+        except BaseException:
+            listening.close()
+            raise
+        self._sockets.append(listening)
+        self.port = listening.getsockname()[1]
 
     async def start(self, app: web.Application) -> None:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_WITHIN_S)

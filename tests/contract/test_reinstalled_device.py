@@ -20,7 +20,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleWorld]:
 def _agent(world: ConsoleWorld, name: str) -> tuple[AgentProcess, str]:
     """Provisional, on a host that is always called so."""
     agent = AgentProcess(world.folder / name)
-    agent.host = named("dana-laptop")
+    agent.prefix = named("dana-laptop")
     world.agents.append(agent)
     device = agent.join(world.admin.json("join-token", "create", "--tag", "suggested")["join_token"])
     agent.start()

@@ -34,7 +34,7 @@ def world(begun: DeviceWorld) -> Iterator[DeviceWorld]:
 
 def joined(world: DeviceWorld, on: str, *, uses: int = 100) -> Device:
     device = world.stranger()
-    device.agent.host = machine(world.folder, on)
+    device.agent.prefix = machine(world.folder, on)
     device.id = device.agent.join(world.token(uses=uses))
     return device
 
@@ -43,7 +43,7 @@ def clone(world: DeviceWorld, device: Device, on: str) -> Device:
     """A copy of its disk in another machine. id: still the old one."""
     other = world.stranger()
     other.agent = AgentProcess(copied(device.agent.state, other.agent.state))
-    other.agent.host = machine(world.folder, on)
+    other.agent.prefix = machine(world.folder, on)
     other.id = device.id
     return other
 

@@ -18,7 +18,7 @@ class Office(World):
     def __init__(self) -> None:
         super().__init__()
         self.eva, self.eva_device = AgentProcess(self.folder / "agent-eva"), ""
-        self.agent.host, self.eva.host = named("dana-laptop"), named("eva-laptop")
+        self.agent.prefix, self.eva.prefix = named("dana-laptop"), named("eva-laptop")
 
     def furnish(self) -> None:
         dana_device = self.device
@@ -30,7 +30,7 @@ class Office(World):
     def rename(self, agent: AgentProcess, device: str, name: str) -> None:
         """Start the agent anew on a host of this name, and wait until the relay knows."""
         agent.stop()
-        agent.host = named(name)
+        agent.prefix = named(name)
         agent.start()
         self.wait_called(device, name)
 

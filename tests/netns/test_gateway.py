@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.netns import Namespaces, is_possible, namespaces
+from tests.support.netns import Namespace, is_possible, namespace
 
 pytestmark = pytest.mark.skipif(not is_possible(), reason="network namespaces are not allowed here")
 
@@ -40,15 +40,23 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def nets() -> Iterator[Namespaces]:
-    with namespaces("device", "modem") as nets:
-        yield nets
+def device() -> Iterator[Namespace]:
+    with namespace() as device:
+        yield device
 
 
-def serve_page(nets: Namespaces, folder: Path, address: str) -> subprocess.Popen[bytes]:
+@pytest.fixture
+def modem(device: Namespace) -> Iterator[Namespace]:
+    """At the other end of the device's one cable, `lan`."""
+    with namespace(device) as modem:
+        device.ip(f"link add lan type veth peer name lan netns {modem.pid}")
+        yield modem
+
+
+def serve_page(modem: Namespace, folder: Path, address: str) -> subprocess.Popen[bytes]:
     (folder / "index.html").write_text(PAGE)
     command = [
-        *nets.prefix("modem"),
+        *modem.prefix,
         sys.executable,
         "-u",
         "-m",
@@ -65,21 +73,24 @@ def serve_page(nets: Namespaces, folder: Path, address: str) -> subprocess.Popen
 
 
 @pytest.mark.parametrize(
-    ("device", "modem", "via"),
-    [("10.9.0.2/24", "10.9.0.1/24", "10.9.0.1"), ("fd09::2/64", "fd09::1/64", "link-local")],
+    ("near", "far", "via"),
+    [("10.9.0.2/24", "10.9.0.1/24", "10.9.0.1"), ("fd09::2/64", "fd09::1/64", "fe80::1")],
 )
 def test_the_modem_s_page_is_reached_by_the_name_gateway(
-    nets: Namespaces, tmp_path: Path, device: str, modem: str, via: str
+    device: Namespace, modem: Namespace, tmp_path: Path, near: str, far: str, via: str
 ) -> None:
-    near, far = nets.cable("device", device, "modem", modem)
-    bind = modem.split("/")[0]
-    if via == "link-local":  # as routers announce themselves
-        nets.run("modem", "ip", "-6", "addr", "add", "fe80::1/64", "dev", far, "nodad")
-        via, bind = "fe80::1", "::"
-    nets.run("device", "ip", *(("-6",) if ":" in via else ()), "route", "add", "default", "via", via, "dev", near)
-    server = serve_page(nets, tmp_path, bind)
+    """By its link-local address, too, as routers announce themselves."""
+    family, nodad = ("-6 ", " nodad") if ":" in via else ("", "")
+    modem.ip(f"addr add {far} dev lan{nodad}", "link set lan up")
+    device.ip(f"addr add {near} dev lan{nodad}", "link set lan up")
+    bind = far.split("/")[0]
+    if family:
+        modem.ip("addr add fe80::1/64 dev lan nodad")
+        bind = "::"
+    device.ip(f"{family}route add default via {via} dev lan")
+    server = serve_page(modem, tmp_path, bind)
     try:
-        out = nets.run("device", sys.executable, "-c", SESSION, "8080", modem.split("/")[0], "fe80::1", "localhost")
+        out = device.run(sys.executable, "-c", SESSION, "8080", far.split("/")[0], "fe80::1", "localhost")
     finally:
         server.kill()
         server.wait()

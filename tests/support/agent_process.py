@@ -31,20 +31,21 @@ def wait_until(condition: Callable[[], Any], what: str, within_s: float = WITHIN
 
 
 class AgentProcess:
-    """One agent. environment: added to ours."""
+    """One agent. environment: added to ours.  prefix: of its commands, such as one that enters a namespace, or
+    makes the host that it runs on: see device_world.named."""
 
-    def __init__(self, state: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, state: Path, environment: dict[str, str] | None = None, prefix: tuple[str, ...] = ()) -> None:
         self.state = state
+        self.prefix = prefix
         self.environment = {**os.environ, "LC_ALL": "C.UTF-8", **(environment or {})}
         self.run_arguments: tuple[str, ...] = ()
-        self.host: tuple[str, ...] = ()  # a command that makes the host that it runs on: see device_world.named
         self.process: subprocess.Popen[bytes] | None = None
         self.output = state.parent / f"{state.name}.output"
 
     def command(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
-            [*self.host, sys.executable, "-m", "agent.main", *arguments, "--state", str(self.state)],
+            [*self.prefix, sys.executable, "-m", "agent.main", *arguments, "--state", str(self.state)],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,
@@ -63,14 +64,14 @@ class AgentProcess:
 
     def run_command(self) -> list[str]:
         """What `start` starts."""
-        words = [sys.executable, "-m", "agent.main", "run", "--verbose", "--state", str(self.state)]
+        words = [*self.prefix, sys.executable, "-m", "agent.main", "run", "--verbose", "--state", str(self.state)]
         return [*words, *self.run_arguments]
 
     def start(self, *prefix: str) -> None:
         """prefix: a command to run it under, such as strace."""
         with open(self.output, "ab") as output:
             self.process = subprocess.Popen(
-                [*prefix, *self.host, *self.run_command()],
+                [*prefix, *self.run_command()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -14,10 +14,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class ConsoleProcess:
-    """home: the folder of AUXILIO_HOME.  environment: added to ours; ssh-agent is the test's to give."""
+    """home: the folder of AUXILIO_HOME.  environment: added to ours; ssh-agent is the test's to give.
 
-    def __init__(self, home: Path, environment: dict[str, str] | None = None) -> None:
+    prefix: of its commands, such as one that enters a namespace.
+    """
+
+    def __init__(self, home: Path, environment: dict[str, str] | None = None, prefix: tuple[str, ...] = ()) -> None:
         self.home = home
+        self.prefix = prefix
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AUXILIO_", "SSH_"))},
             "AUXILIO_HOME": str(home),
@@ -28,7 +32,7 @@ class ConsoleProcess:
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "console.main"]
+        return [*self.prefix, sys.executable, "-m", "console.main"]
 
     def run(
         self, *arguments: str, status: int = 0, stdin: str | bytes | None = None, within_s: float = WITHIN_S

@@ -23,28 +23,42 @@ WITHIN_S = 60.0
 
 
 class ConsoleWorld:
-    """admin: logged in as "ada" with every right, and holds the authority. unattended: the tag of devices not asked."""
+    """admin: logged in as "ada" with every right, and holds the authority. The tag of devices not asked is `free`.
 
-    def __init__(self, folder: Path) -> None:
+    relay: another than the usual one; by all its names it is in the policy.  environment: added to everybody's.
+    prefix: of everybody's commands, such as one that enters a namespace.  people: False leaves the admin not logged in.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        relay: RelayProcess | None = None,
+        environment: dict[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+        people: bool = True,
+    ) -> None:
+        self._people = people
         self.folder = folder
         folder.chmod(0o755)  # stock ssh and session children look into parts of it
-        self.relay = RelayProcess(folder / "relay")
-        self.admin = ConsoleProcess(folder / "admin")
+        self.relay = relay or RelayProcess(folder / "relay", prefix=prefix)
+        self.environment = environment or {}
+        self.prefix = prefix
+        self.admin = self.console("admin")
         self.agents: list[AgentProcess] = []
         self.organisation = ""
 
     def __enter__(self) -> Self:
-        (self.folder / "relay").mkdir()
+        self.relay.folder.mkdir(exist_ok=True)
         asyncio.run(self.relay.init())
         asyncio.run(self.relay.start())
-        made = self.admin.json(
-            *("authority", "init", "--no-passphrase", "--relay", self.relay.url, "--pin", self.relay.pin),
-            *("--unattended", "tag:free"),
-        )
+        named = [word for name in self.relay.names for word in ("--relay", f"https://{name}", "--pin", self.relay.pin)]
+        made = self.admin.json("authority", "init", "--no-passphrase", *named, "--unattended", "tag:free")
         self.organisation = made["organisation"]
         asyncio.run(self.relay.add_organisation(self.organisation))
         self.admin.run("policy", "publish")
-        self.technician("ada", console=self.admin, may="view,shell,files,forward,run,approve")
+        if self._people:
+            self.technician("ada", console=self.admin, may="view,shell,files,forward,run,approve")
         return self
 
     def __exit__(
@@ -54,6 +68,10 @@ class ConsoleWorld:
             agent.stop()
         asyncio.run(self.relay.stop())
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def console(self, name: str) -> ConsoleProcess:
+        """A console with a home of its own, which knows nothing yet."""
+        return ConsoleProcess(self.folder / name, self.environment, self.prefix)
 
     def technician(
         self,
@@ -67,7 +85,7 @@ class ConsoleWorld:
         key_options: tuple[str, ...] = (),
     ) -> ConsoleProcess:
         """A technician with a key, a certificate and a console of their own, logged in."""
-        console = console or ConsoleProcess(self.folder / f"home-{name}")
+        console = console or self.console(f"home-{name}")
         public = make_key(self.folder / f"key-{name}", *key_options)
         self.admin.run(
             *("technician", "add", name, "--key", str(public), "--may", may, "--scope", scope),
@@ -82,7 +100,7 @@ class ConsoleWorld:
     def agent(self, *tags: str, name: str = "") -> tuple[AgentProcess, str]:
         """An agent that runs and is linked, and its id. With tags it is approved; without it stays provisional."""
         state = self.folder / (name or f"agent-{len(self.agents)}")
-        agent = AgentProcess(state)
+        agent = AgentProcess(state, self.environment, self.prefix)
         self.agents.append(agent)
         suggested = [word for tag in tags for word in ("--tag", tag)]
         device = agent.join(self.admin.json("join-token", "create", *suggested)["join_token"])
@@ -108,4 +126,4 @@ class ConsoleWorld:
         """Another admin with the same keys, as they are now."""
         shutil.copytree(self.admin.home, self.folder / name)
         os.chmod(self.folder / name, 0o700)
-        return ConsoleProcess(self.folder / name)
+        return self.console(name)

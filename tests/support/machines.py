@@ -1,6 +1,6 @@
 """Machines with ids of their own on this one: a mount namespace in which /etc/machine-id is another file.
 
-agent.host = machine(folder, "b")       # what it runs from now on runs there
+agent.prefix = machine(folder, "b")       # what it runs from now on runs there
 """
 
 from __future__ import annotations

@@ -1,77 +1,67 @@
-"""Networks of a test's own: namespaces joined by cables, which end with the processes that hold them.
+"""Network namespaces that a test makes: networks of its own, which end with the process that holds them.
 
-    with namespaces("device", "modem") as nets:
-        nets.cable("device", "10.9.0.2/24", "modem", "10.9.0.1/24")
-        nets.run("device", "ip", "route", "add", "default", "via", "10.9.0.1")
-        subprocess.Popen([*nets.prefix("modem"), "python3", "-m", "http.server"])
+    with namespace() as here, namespace(here) as there:
+        here.ip(f"link add a type veth peer name b netns {there.pid}")
+        subprocess.run([*there.prefix, "ping", ...])
 
-Needs root, or user namespaces; and Debian's iproute2.
+Needs root, or user namespaces; without root, `there` has to be made from `here`, so that one may touch the other.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-IS_ROOT = os.geteuid() == 0
-HOLD = ("sh", "-c", "echo ready && exec sleep infinity")
+from tests.support.daemons import find
+
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+UNSHARE = ("unshare", "-n") if IS_ROOT else ("unshare", "-rn")
 WITHIN_S = 120.0
+ENTER = ("nsenter", "-n") if IS_ROOT else ("nsenter", "-U", "--preserve-credentials", "-n")
 
 
 def is_possible() -> bool:
-    first = ("unshare", "-n") if IS_ROOT else ("unshare", "-rn")
-    return subprocess.run([*first, "true"], capture_output=True, check=False).returncode == 0
+    return (
+        find("ip") is not None and subprocess.run([*UNSHARE, "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
-class Namespaces:
-    def __init__(self) -> None:
-        self._holders: dict[str, subprocess.Popen[bytes]] = {}
-        self._cables = 0
+class Namespace:
+    """pid: of its holder.  prefix: of a command that is to run in it."""
 
-    def prefix(self, name: str) -> tuple[str, ...]:
-        """Of a command that is to run in the namespace `name`."""
-        user = () if IS_ROOT else ("-U", "--preserve-credentials")
-        return ("nsenter", *user, "-n", "-t", str(self._holders[name].pid))
+    def __init__(self, holder: subprocess.Popen[bytes]) -> None:
+        self.pid = holder.pid
+        self.prefix = (*ENTER, "-t", str(holder.pid))
 
-    def run(self, name: str, *command: str) -> str:
+    def ip(self, *commands: str) -> None:
+        """Each a command of ip(8), in this order and as fast as can be."""
+        batch = "\n".join(commands) + "\n"
         done = subprocess.run(
-            [*self.prefix(name), *command], capture_output=True, text=True, check=False, timeout=WITHIN_S
+            [*self.prefix, find("ip") or "ip", "-batch", "-"], input=batch.encode(), capture_output=True, check=False
         )
+        assert done.returncode == 0, f"ip {commands}: {done.stderr.decode()}"
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run([*self.prefix, *command], capture_output=True, text=True, check=False, timeout=WITHIN_S)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
-    def add(self, name: str, stack: ExitStack) -> None:
-        if IS_ROOT:
-            start: Sequence[str] = ("unshare", "-n")
-        elif not self._holders:
-            start = ("unshare", "-rn")
-        else:  # in the user namespace of the first, which may then join their networks
-            start = (*self.prefix(next(iter(self._holders))), "unshare", "-n")
-        holder = stack.enter_context(subprocess.Popen([*start, *HOLD], stdout=subprocess.PIPE))
-        stack.callback(holder.kill)
-        assert holder.stdout is not None and holder.stdout.readline() == b"ready\n"
-        self._holders[name] = holder
-        self.run(name, "ip", "link", "set", "lo", "up")
-
-    def cable(self, one: str, address: str, other: str, other_address: str) -> tuple[str, str]:
-        """Join two namespaces; addresses with their prefix length. Returns the names of the two interfaces."""
-        self._cables += 1
-        ends = f"c{self._cables}a", f"c{self._cables}b"
-        peer = str(self._holders[other].pid)
-        self.run(one, "ip", "link", "add", ends[0], "type", "veth", "peer", "name", ends[1], "netns", peer)
-        for name, end, own in ((one, ends[0], address), (other, ends[1], other_address)):
-            family = ("-6",) if ":" in own else ()
-            self.run(name, "ip", *family, "addr", "add", own, "dev", end, *(("nodad",) if family else ()))
-            self.run(name, "ip", "link", "set", end, "up")
-        return ends
-
 
 @contextmanager
-def namespaces(*names: str) -> Iterator[Namespaces]:
-    nets = Namespaces()
-    with ExitStack() as stack:
-        for name in names:
-            nets.add(name, stack)
-        yield nets
+def namespace(within: Namespace | None = None) -> Iterator[Namespace]:
+    """One with its loopback up. within: of whose owner it is to be."""
+    make = UNSHARE if within is None else (*within.prefix, "unshare", "-n")
+    # It ends with its standard input, so at the latest with us.
+    holder = subprocess.Popen([*make, "sh", "-c", "echo made; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdin is not None and holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == b"made\n", "no namespace could be made"
+        made = Namespace(holder)
+        made.ip("link set lo up")
+        yield made
+    finally:
+        holder.stdin.close()
+        holder.wait(30)
+        holder.stdout.close()

@@ -31,7 +31,7 @@ class RelayProcess:
     """folder: of a relay that exists, or where one is made; None: a temporary one, removed at the end.
 
     settings: TOML appended to the configuration that `init` writes, for example "[limits]\\nrequest_burst = 5".
-    prefix: of its commands, for example one that enters a namespace.
+    prefix: of its commands, for example one that enters a namespace.  host: where it listens after the first time.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class RelayProcess:
         settings: str = "",
         env: dict[str, str] | None = None,
         prefix: tuple[str, ...] = (),
+        host: str = "127.0.0.1",
     ) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="auxilio-relay-"))
@@ -49,6 +50,7 @@ class RelayProcess:
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
+        self.host = host
         self.url = ""
         self.admin_url = ""
         self.pin = ""
@@ -113,7 +115,7 @@ class RelayProcess:
         """Start it, and wait until it serves. After the first time it comes back at the same port."""
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
-        listen = ["--listen", f"127.0.0.1:{self._port}"] if self._port is not None else []
+        listen = ["--listen", f"{self.host}:{self._port}"] if self._port is not None else []
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*self._python(), "run", "--dir", str(self.folder), "--ready-file", str(ready), *listen],

@@ -73,7 +73,7 @@ class World:
 
     async def second_organisation(self) -> World:
         """Another organisation on the same relay."""
-        return await _begin(self.relay)
+        return await begin_world(self.relay)
 
     async def device(self, *tags: str, suggested: tuple[str, ...] = (), key: Any = None) -> FakeDevice:
         """An enrolled device. tags: it gets a record with them; without any it stays provisional."""
@@ -104,7 +104,8 @@ class World:
         return await client.request("POST", base, SessionStarted, body=StartSession(request=signed))
 
 
-async def _begin(relay: RelayProcess, **policy: Any) -> World:
+async def begin_world(relay: RelayProcess, **policy: Any) -> World:
+    """With a new organisation."""
     organisation = Organisation(Relay(url=relay.url, pin=relay.pin), **policy)
     await relay.add_organisation(organisation.id)
     world = World(relay, organisation)
@@ -115,7 +116,7 @@ async def _begin(relay: RelayProcess, **policy: Any) -> World:
 @asynccontextmanager
 async def relay_world(settings: str = "", prefix: tuple[str, ...] = ()) -> AsyncIterator[World]:
     async with RelayProcess(settings=settings, prefix=prefix) as relay:
-        world = await _begin(relay)
+        world = await begin_world(relay)
         try:
             yield world
         finally:
@@ -145,6 +146,16 @@ class FakeDevice:
     async def dial(self) -> FakeLink:
         return FakeLink(self, await connect(self.world.address, "/v1/link"))
 
+    def link_statement(self, nonce: str, **changes: Any) -> Signed:
+        fields: dict[str, Any] = {
+            "organisation": self.world.organisation.id,
+            "relay": self.world.address.dialled_name,
+            "nonce": nonce,
+            "device_key": Organisation.line(self.key),
+            "issued_at": int(time.time()),
+        }
+        return seal_statement(self.signer, LINK, encode(LinkStatement(**{**fields, **changes})))
+
     def report(self, number: int, sections: dict[str, bytes], **changes: Any) -> Signed:
         now = int(time.time())
         refs = {
@@ -168,14 +179,7 @@ class FakeLink:
         self.heard: list[Any] = []
 
     def statement(self, nonce: str, **changes: Any) -> Signed:
-        fields: dict[str, Any] = {
-            "organisation": self.device.world.organisation.id,
-            "relay": self.device.world.address.dialled_name,
-            "nonce": nonce,
-            "device_key": Organisation.line(self.device.key),
-            "issued_at": int(time.time()),
-        }
-        return seal_statement(self.device.signer, LINK, encode(LinkStatement(**{**fields, **changes})))
+        return self.device.link_statement(nonce, **changes)
 
     async def greet(self, *, statement: dict[str, Any] | None = None, **changes: Any) -> Welcome:
         """Say hello, and return the welcome. statement, changes: fields of the LinkStatement and Hello."""
@@ -285,4 +289,15 @@ def blob_name(data: bytes) -> Sha256:
 
 
 NO_POLICY = PolicyNumber(epoch=0, number=0)
-__all__ = ["NO_POLICY", "FakeDevice", "FakeLink", "SessionId", "World", "blob_name", "relay_world", "sections", "until"]
+__all__ = [
+    "NO_POLICY",
+    "FakeDevice",
+    "FakeLink",
+    "SessionId",
+    "World",
+    "begin_world",
+    "blob_name",
+    "relay_world",
+    "sections",
+    "until",
+]

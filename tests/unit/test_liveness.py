@@ -7,9 +7,12 @@ import math
 from protocol.liveness import (
     ASLEEP_S,
     LONGEST_PERIOD_S,
+    NAP_S,
     PATIENCE_S,
     PERIOD_S,
     PONG_WITHIN_S,
+    PROBE_WITHIN_S,
+    PROBES_EVERY_S,
     SHORTEST_PERIOD_S,
     Dead,
     Liveness,
@@ -93,3 +96,58 @@ def test_a_relay_cannot_ask_for_an_absurd_period() -> None:
         (math.inf, LONGEST_PERIOD_S),
     ]:
         assert Liveness(0.0, middle, period_s=asked).next_deadline() == period
+
+
+def test_a_probe_asks_at_once_and_waits_less_long() -> None:
+    liveness = alive()
+    liveness.probe(3.0)
+    assert liveness.on_tick(3.0) == [SendPing(1)]
+    assert liveness.next_deadline() == 3.0 + PROBE_WITHIN_S
+    liveness.heard(5.0)
+    assert liveness.next_deadline() == 5.0 + PROBE_WITHIN_S, "a slow line gets as long from each sound of life"
+    assert liveness.on_tick(13.0) == [Dead("no answer to a ping for 10 s")]
+
+
+def test_a_probe_shortens_the_wait_for_an_answer_that_is_due_and_never_prolongs_it() -> None:
+    liveness = alive()
+    liveness.on_tick(25.0)
+    liveness.probe(27.0)
+    assert liveness.next_deadline() == 27.0 + PROBE_WITHIN_S
+    liveness.probe(30.0)
+    assert liveness.next_deadline() == 27.0 + PROBE_WITHIN_S
+    late = alive()
+    late.on_tick(25.0)
+    late.probe(44.0)
+    assert late.next_deadline() == 45.0
+
+
+def test_an_answer_ends_the_doubt() -> None:
+    liveness = alive()
+    liveness.probe(3.0)
+    liveness.on_tick(3.0)
+    liveness.on_pong(1, 3.5)
+    assert liveness.next_deadline() == 28.5
+    assert liveness.on_tick(28.5) == [SendPing(2)]
+    assert liveness.next_deadline() == 28.5 + PONG_WITHIN_S
+
+
+def test_a_storm_of_probes_is_one_ping_every_few_seconds() -> None:
+    liveness = alive()
+    pings = []
+    for tick in range(600):
+        now = tick / 10
+        liveness.probe(now)
+        pings += [effect for effect in liveness.on_tick(now) if isinstance(effect, SendPing)]
+        if pings:
+            liveness.on_pong(pings[-1].id, now)
+    assert len(pings) == 60 / PROBES_EVERY_S
+
+
+def test_waking_from_a_long_sleep_is_the_end_and_from_a_nap_a_question() -> None:
+    assert alive().woke(ASLEEP_S + 1, 4.0) == [Dead("the machine slept or stood still for 31 s")]
+    liveness = alive()
+    assert liveness.woke(NAP_S / 2, 4.0) == [] and liveness.next_deadline() == 25.0
+    assert liveness.woke(NAP_S + 1, 4.0) == [] and liveness.next_deadline() == 4.0
+    dead = alive()
+    dead.woke(3600.0, 4.0)
+    assert dead.woke(3600.0, 5.0) == [] and dead.next_deadline() is None

@@ -19,7 +19,7 @@ def load(tmp_path: Path, text: str) -> config.Config:
 
 def test_the_template_is_a_configuration_and_says_the_defaults(tmp_path: Path) -> None:
     text = config.TEMPLATE.format(
-        listen="0.0.0.0:8443", names='"r:1"', certificate="c.pem", key="k.pem", admin="127.0.0.1:9643"
+        listen="*:8443", names='"r:1"', certificate="c.pem", key="k.pem", admin="127.0.0.1:9643"
     )
     settings = load(tmp_path, text)
     assert settings.names == ("r:1",)
@@ -50,6 +50,7 @@ def test_the_template_is_a_configuration_and_says_the_defaults(tmp_path: Path) -
         (NAMES + "[limits]\nrequests_per_s = -1.0\n", "requests_per_s"),
         (NAMES + "[limits]\nrequests_per_s = nan\n", "requests_per_s"),
         (NAMES + '[admin]\nlisten = "0.0.0.0:9"\n', "open to everybody"),
+        (NAMES + '[admin]\nlisten = "*:9"\n', "open to everybody"),
         (NAMES + '[log]\nlevel = "loud"\n', "level"),
     ],
 )
