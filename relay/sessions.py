@@ -389,4 +389,4 @@ async def list_sessions(
                 )
         return tuple(s for s in found if seen[s.device] or s.technician == login.technician.name)
 
-    return await store.read(job)
+    return await store.search(organisation, job)

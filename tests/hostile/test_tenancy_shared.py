@@ -7,10 +7,13 @@ can choose names, session ids and blobs to be the same as another's, if it has h
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -32,22 +35,29 @@ from protocol.ids import SessionId, random_id
 from protocol.keys import public_line
 from protocol.link import Nonces, SessionOffer, SessionRefused
 from protocol.revocation import Revocations, RevokedDevice, RevokedKeyId
+from relay.events import MAX_LISTENERS_EACH
 from tests.support.organisation import DAY_S, TechnicianKey, new_key
 from tests.support.relay_world import FakeDevice, FakeLink, World, blob_name, relay_world, sections, until
 from tests.support.tenancy import fingerprint, mark
-from transport.blobs import get_blob
+from transport.blobs import MAX_BLOB_BYTES, get_blob, put_blob
 from transport.events import events
 from transport.http import RelayClient
 from transport.websocket import Connection, ConnectionEnded, connect
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ROOMY = "[limits]\nrequests_per_s = 1000.0\nrequest_burst = 1000000.0\n"
+SETTINGS = """
+[limits]
+requests_per_s = 1000.0
+request_burst = 1000000.0
+[store]
+blobs_per_organisation_mib = 32
+"""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worlds():
-    async with relay_world(ROOMY) as ours:
+    async with relay_world(SETTINGS) as ours:
         theirs = await ours.second_organisation()
         yield ours, theirs
         await theirs.close()
@@ -264,3 +274,55 @@ async def test_the_numbers_of_events_do_not_tell_how_much_happens_elsewhere(worl
     numbers = [int(id_.partition("-")[2]) for id_, _ in heard]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert {event.organisation for _, event in heard} == {theirs.organisation.id}
+
+
+# -- room ------------------------------------------------------------------------------------------------------------
+
+
+async def test_who_has_filled_their_share_of_blobs_is_told_and_nobody_else_is_refused(
+    worlds: tuple[World, World],
+) -> None:
+    ours, theirs = worlds
+    _, client = await theirs.technician("kim")
+
+    async def announce(number: int) -> None:
+        size = MAX_BLOB_BYTES - 64 * 1024  # what the other tests have stored has room as well
+        path = f"/v1/blobs/{blob_name(bytes([number]))}"
+        async with client.exchange("PUT", path, [("Content-Range", f"bytes 0-0/{size}")], b"x") as answer:
+            assert answer.status == 202
+
+    await announce(0)
+    await announce(1)
+    for number in (2, 3):
+        error = await refused(announce(number))
+        assert error.reason == "quota" and "blobs_per_organisation_mib" in error.hint
+    # The operator is told how often, and once who it is.
+    said = [line for line in ours.relay.log.splitlines() if '"event":"quota"' in line]
+    assert len(said) == 1 and theirs.organisation.id in said[0]
+    async with aiohttp.ClientSession() as http, http.get(f"{ours.relay.admin_url}/metrics") as answer:
+        assert 'auxilio_quota_refusals_total{what="blobs"} 2.0' in await answer.text()
+    _, unbothered = await ours.technician("kim")
+    data = bytes(MAX_BLOB_BYTES)
+    assert await put_blob(unbothered, data) == blob_name(data)
+    listed = (await ours.relay.command("organisation", "list", "--json")).splitlines()
+    sizes = {told["organisation"]: told["blob_bytes"] for told in map(json.loads, listed)}
+    assert sizes[ours.organisation.id] >= len(data) > sizes[theirs.organisation.id]
+
+
+async def test_who_has_all_their_listeners_leaves_others_theirs(worlds: tuple[World, World]) -> None:
+    ours, theirs = worlds
+    person = new_key()
+    async with contextlib.AsyncExitStack() as stack:
+        clients = []
+        for world in worlds:
+            key = world.organisation.technician("lou", key=person)
+            clients.append(world.client(await world.organisation.login(world.stranger, key)))
+
+        async def listen(world: World, client: RelayClient) -> None:
+            fresh = world.client(client.bearer)
+            await stack.enter_async_context(fresh.exchange("GET", "/v1/events"))
+
+        for _ in range(MAX_LISTENERS_EACH):
+            await listen(theirs, clients[1])
+        assert (await refused(listen(theirs, clients[1]))).reason == "too_many_requests"
+        await listen(ours, clients[0])  # the same person, by another organisation's word
