@@ -100,7 +100,11 @@ async def matrix():
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connector = aiohttp.TCPConnector(ssl=context)
         async with aiohttp.ClientSession(world.relay.url, connector=connector, auto_decompress=False) as http:
+            listening = [asyncio.ensure_future(tenant.listen()) for tenant in (victim, other)]
             yield Matrix(victim, other, nowhere(world), Asker(http))
+            for task in listening:
+                task.cancel()
+            await asyncio.gather(*listening, return_exceptions=True)
         victim.close()
         other.close()
         await theirs.close()

@@ -25,7 +25,7 @@ from protocol.codec import encode
 from protocol.enrolment import JoinToken
 from protocol.ids import SessionId, Sha256, random_id, sha256
 from protocol.keys import line_blob, public_line
-from protocol.link import Nonces, SessionRefused
+from protocol.link import Nonces, SessionClose, SessionRefused
 from protocol.policy import Relay
 from protocol.statement import Signed
 from relay.logins import key_fingerprint
@@ -189,15 +189,21 @@ class Tenant:
             "nobody": None,
         }
 
+    async def listen(self) -> None:
+        """Answer the relay's pings until cancelled: a link that is silent for a minute is cut."""
+        while True:
+            await self.link.receive()
+
     async def works(self) -> None:
-        """Fails unless its link, its session, its login and its nonces are as they were."""
+        """Fails unless its link, its session, its login and its nonces are as they were. Needs `listen` beside it."""
         console, child = self.legs
         for sender, reader, data in ((console, child, b"down"), (child, console, b"up")):
             sender.send_binary(data)
             assert await reader.receive() == data
         assert self.link.heard == [], "its device was told something"
         started = await self.world.start_session(self.names.technician, self.client, self.names.device.id)
-        assert (await self.link.offer()).session == started.session
+        await until(lambda: self.link.heard, "the offer")
+        assert [message.session for message in self.link.heard] == [started.session]
         self.link.send(SessionRefused(session=started.session, code="busy", message="not now"))
 
     def close(self) -> None:
@@ -227,6 +233,8 @@ async def settle(world: World) -> Tenant:
     session, request, console_ticket, device_ticket = await _start(world, made, client, device, link, f"{marked}-why")
     legs = await _join(world, session, console_ticket, device_ticket)
     unused = await _start(world, made, client, device, link, f"{marked}-unused")
+    await client.request("DELETE", f"/v1/sessions/{unused[0]}", None)  # else it ends by itself, some time later
+    await link.next(SessionClose)
     await _leave_mail(made, client)
     token = organisation.join_token(tags=made.tags)
     await _use(world, token)
