@@ -38,7 +38,8 @@ from protocol.revocation import Revocations, RevokedDevice, RevokedKeyId
 from relay.events import MAX_LISTENERS_EACH
 from tests.support.organisation import DAY_S, TechnicianKey, new_key
 from tests.support.relay_world import FakeDevice, FakeLink, World, blob_name, relay_world, sections, until
-from tests.support.tenancy import fingerprint, mark
+from tests.support.tenancy import fingerprint, last_event, mark
+from tests.support.tenancy_asks import UPGRADE
 from transport.blobs import MAX_BLOB_BYTES, get_blob, put_blob
 from transport.events import events
 from transport.http import RelayClient
@@ -48,8 +49,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SETTINGS = """
 [limits]
-requests_per_s = 1000.0
-request_burst = 1000000.0
+requests_per_s = 0.1
+request_burst = 2000.0
 [store]
 blobs_per_organisation_mib = 32
 """
@@ -273,7 +274,18 @@ async def test_the_numbers_of_events_do_not_tell_how_much_happens_elsewhere(worl
     await asyncio.gather(task, return_exceptions=True)
     numbers = [int(id_.partition("-")[2]) for id_, _ in heard]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    # An id of ours is to them but a number: from there on they hear what they may.
+    replayed: list[Event] = []
+    _, ours_too = await ours.technician("kim")
+    number = (await last_event(ours, ours_too)).partition("-")[2]
+    start = heard[0][0].partition("-")[0]
+    async with aclosing(events(client, "/v1/events", last_id=f"{start}-{min(int(number), numbers[-1] - 1)}")) as stream:
+        async for told in stream:
+            replayed.append(decode(told.data, Event))
+            if told.id == heard[-1][0]:
+                break
     assert {event.organisation for _, event in heard} == {theirs.organisation.id}
+    assert {event.organisation for event in replayed} == {theirs.organisation.id}
 
 
 # -- room ------------------------------------------------------------------------------------------------------------
@@ -326,3 +338,27 @@ async def test_who_has_all_their_listeners_leaves_others_theirs(worlds: tuple[Wo
             await listen(theirs, clients[1])
         assert (await refused(listen(theirs, clients[1]))).reason == "too_many_requests"
         await listen(ours, clients[0])  # the same person, by another organisation's word
+
+
+async def test_a_stranger_pays_as_much_for_a_session_that_is_there_as_for_one_that_is_not(
+    worlds: tuple[World, World],
+) -> None:
+    """From addresses of their own: how many asks one has is no measure of what is there."""
+    asks = []
+    async with both_sides(worlds) as (ours, _):
+        session = SessionId(random_id(bytes(range(1, 17))))
+        await ours.start(session)
+        for address, id_ in (("127.0.0.2", session), ("127.0.0.3", random_id(bytes(16)))):
+            connector = aiohttp.TCPConnector(local_addr=(address, 0), ssl=False)
+            async with aiohttp.ClientSession(ours.world.relay.url, connector=connector) as http:
+                count = 0
+                while await ask_for_leg(http, id_) != 429:
+                    count += 1
+                asks.append(count)
+    assert min(asks) > 100 and abs(asks[0] - asks[1]) <= 1  # the second gets a little back meanwhile
+
+
+async def ask_for_leg(http: aiohttp.ClientSession, session: str) -> int:
+    headers = {**UPGRADE, "Authorization": "Bearer none"}
+    async with http.get(f"/v1/legs/{session}", headers=headers) as answer:
+        return answer.status

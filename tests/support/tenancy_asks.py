@@ -114,7 +114,8 @@ def lists(_us: Tenant, them: Names, _path: dict[str, str]) -> list[Ask]:
         f"id:{them.device.id} or tag:{them.mark}-suggested",
         f"software:{them.mark}-package<2 or id:{them.device.id}",
     ]
-    queries = [f"selector={quote(selector)}" for selector in selectors] + ["after=zzzzz-zzzzz-zzzzz-zzzzz"]
+    queries = [f"selector={quote(selector)}" for selector in selectors]
+    queries.append(f"selector={quote(selectors[1])}&after={them.device.id}")
     return [Ask(query, query=query, granted=("technician",)) for query in queries]
 
 
