@@ -35,6 +35,7 @@ from relay.links import Links
 from relay.logins import Logins
 from relay.metrics import Metrics
 from relay.nonces import LoginNonces
+from relay.quotas import Quotas
 from relay.release import RELEASE
 from relay.services import Services
 from relay.sessions import Sessions
@@ -156,6 +157,7 @@ def _wire(config: Config, store: Store, metrics: Metrics, port: int) -> Services
         store,
         clock,
         per_owner_bytes=config.store.blobs_per_device_mib * MIB,
+        per_organisation_bytes=config.store.blobs_per_organisation_mib * MIB,
         total_bytes=config.store.blobs_total_mib * MIB,
     )
     return Services(
@@ -172,6 +174,7 @@ def _wire(config: Config, store: Store, metrics: Metrics, port: int) -> Services
         sessions=sessions,
         link_driver=driver,
         uploads=uploads,
+        quotas=Quotas(metrics, clock),
         strangers=Buckets(per_s=config.limits.requests_per_s, burst=config.limits.request_burst),
         greeting=Crowd(total=GREETING_TOTAL, per_key=GREETING_PER_ADDRESS),
     )

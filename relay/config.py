@@ -69,6 +69,7 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     database: str = "relay.sqlite"
     reports_kept: int = 64
     blobs_per_device_mib: int = 256
+    blobs_per_organisation_mib: int = 10 * 1024
     blobs_total_mib: int = 20 * 1024
 
 
@@ -231,6 +232,7 @@ def _check_bounds(file: _File) -> None:
     bounds: tuple[tuple[str, float, float, float], ...] = (
         ("[store] reports_kept", file.store.reports_kept, 2, 100_000),
         ("[store] blobs_per_device_mib", file.store.blobs_per_device_mib, 32, 1 << 20),
+        ("[store] blobs_per_organisation_mib", file.store.blobs_per_organisation_mib, 32, 1 << 30),
         ("[store] blobs_total_mib", file.store.blobs_total_mib, 32, 1 << 30),
         ("[limits] connections", file.limits.connections, 16, 10_000_000),
         ("[limits] connections_per_address", file.limits.connections_per_address, 4, 10_000_000),
@@ -301,9 +303,11 @@ listen = "{admin}"
 [store]
 database = "relay.sqlite"
 
-# How many reports of each device are kept; and how many MiB of blobs, of one device and in all.
+# How many reports of each device are kept; and how many MiB of blobs, of one device, of one organisation and in all.
+# The default leaves half to the other organisations; if you serve only one, give it all.
 # reports_kept = 64
 # blobs_per_device_mib = 256
+# blobs_per_organisation_mib = 10240
 # blobs_total_mib = 20480
 
 [limits]

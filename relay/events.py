@@ -31,7 +31,10 @@ MAX_LISTENERS_EACH = 16
 
 
 class Numbered(msgspec.Struct, frozen=True):
-    """id: "START-NUMBER"; START tells apart the runs of the relay."""
+    """id: "START-NUMBER"; START tells apart the runs of the relay, NUMBER counts what its organisation was told.
+
+    Counted over all, the gaps between its numbers would tell an organisation how much happens in the others.
+    """
 
     id: str
     event: Event
@@ -74,7 +77,7 @@ class Events:
 
     def __init__(self, start: str) -> None:
         self._start = start
-        self._number = 0
+        self._numbers: dict[OrganisationId, int] = {}
         self._recent: dict[OrganisationId, deque[Numbered]] = {}
         self._listeners: set[Listener] = set()
 
@@ -87,8 +90,8 @@ class Events:
             listener.end()
 
     def publish(self, event: Event) -> None:
-        self._number += 1
-        numbered = Numbered(f"{self._start}-{self._number}", event)
+        number = self._numbers[event.organisation] = self._numbers.get(event.organisation, 0) + 1
+        numbered = Numbered(f"{self._start}-{number}", event)
         self._recent.setdefault(event.organisation, deque(maxlen=MAX_REPLAY)).append(numbered)
         for listener in self._listeners:
             if listener.organisation == event.organisation:

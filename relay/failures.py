@@ -60,6 +60,18 @@ class Busy(TooMany):
     status: ClassVar[int] = 503
 
 
+class Quota(TooMany):
+    """One organisation has its share of what all share; the others still have theirs. what: blobs or searches."""
+
+    code = "quota"
+    status: ClassVar[int] = 507
+
+    def __init__(self, message: str, *, organisation: str, what: str, hint: str, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s=retry_after_s, hint=hint)
+        self.organisation = organisation
+        self.what = what
+
+
 class DeviceOffline(Unavailable):
     code = "device_offline"
     default_hint = "`auxilio show DEVICE` says since when, and why."

@@ -3,7 +3,7 @@
     challenge -> hello within HELLO_WITHIN_S -> welcome, what it lacks -> messages both ways -> goodbye
 
 Two coroutines a link: one reads and answers, one sends, pings and watches the deadlines. The order of checks of a
-hello: its shape, the device, its key's signature, the audience, the policy's revocations.
+hello: its shape, its own key's signature, the audience, the device, the policy's revocations.
 """
 
 from __future__ import annotations
@@ -171,34 +171,35 @@ class LinkDriver:
         return link
 
     async def _identify(self, hello: Hello, nonce: str) -> tuple[Organisation, DeviceKey, LinkStatement]:
-        """Who it is, proved. A device that is not known here is refused as an organisation that is not."""
+        """Who it is, proved. A device that is not known here is refused as an organisation that is not.
+
+        Nothing is looked up before the signature and its audience are good: else whoever has copied a device's public
+        key, or something that it signed elsewhere, could find out by our answer whether it is enrolled here.
+        """
         if hello.version not in VERSIONS:
             raise Refused("a protocol version that this relay does not speak", code="unknown_version")
         # Read before it is verified, only to know whose signature it has to be.
         claimed = decode(hello.statement.payload, LinkStatement, limit=MAX_LINK_STATEMENT_BYTES)
-        device = device_id(parse_public_line(claimed.device_key).blob)
-        held, key = await self._look_up(claimed.organisation, device)
-        opened = open_by_key(
-            hello.statement,
-            namespace=LINK,
-            keys={parse_public_line(key.line).blob},
-            limit=MAX_LINK_STATEMENT_BYTES,
-        )
+        blob = parse_public_line(claimed.device_key).blob
+        opened = open_by_key(hello.statement, namespace=LINK, keys={blob}, limit=MAX_LINK_STATEMENT_BYTES)
         statement = decode(opened.payload, LinkStatement, limit=MAX_LINK_STATEMENT_BYTES)
-        check_audience(statement, organisation=held.id, names=self._names, nonce=nonce)
+        check_audience(statement, organisation=statement.organisation, names=self._names, nonce=nonce)
+        device = device_id(blob)
+        held, key = await self._look_up(statement.organisation, device)
+        if parse_public_line(key.line).blob != blob:
+            raise _unknown_device()
         if key.revoked or device in held.revoked_devices:
             raise Refused("the device was removed from the organisation", code="device_revoked")
         return held, key, statement
 
     async def _look_up(self, organisation: OrganisationId, device: DeviceId) -> tuple[Organisation, DeviceKey]:
-        unknown = Refused("this relay does not know the device", code="unknown_device")
         try:
             held = await self._authorities.get(organisation)
         except Refused as exc:
-            raise unknown from exc
+            raise _unknown_device() from exc
         key = await self._store.read(lambda c: devices.find_key(c, organisation, device))
         if key is None:
-            raise unknown
+            raise _unknown_device()
         # The newest by now: what was published while we read is not announced to a link that does not stand yet.
         return self._authorities.held(organisation) or held, key
 
@@ -338,6 +339,10 @@ class LinkDriver:
         link.send(ReportAck(number=outcome.number))
         if outcome.is_latest:
             self._links.tell_report(link.key, outcome.number)
+
+
+def _unknown_device() -> Refused:
+    return Refused("this relay does not know the device", code="unknown_device")
 
 
 def _message(received: WSMessage) -> ToRelay | UnknownMessage:

@@ -56,7 +56,7 @@ def _parser() -> _Parser:
     actions = organisation.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = _command(actions, "add", "serve an organisation; works while the relay runs")
     add.add_argument("fingerprint", metavar="FINGERPRINT", help="as `auxilio authority show` prints it")
-    listed = _command(actions, "list", "list them, with how many devices each has")
+    listed = _command(actions, "list", "list them, with how many devices and blobs each has")
     listed.add_argument("--json", action="store_true", help="one JSON object a line")
 
     run = _command(commands, "run", "serve until SIGTERM or Ctrl-C")

@@ -29,6 +29,9 @@ class Metrics:
         self.unknown_messages = Counter(
             "auxilio_link_messages_unknown", "Link messages of unknown type.", registry=registry
         )
+        self.quota_refusals = Counter(
+            "auxilio_quota_refusals", "Refused: an organisation has its share.", ["what"], registry=registry
+        )
         self.requests = Counter(
             "auxilio_requests", "HTTP requests answered.", ["method", "route", "status"], registry=registry
         )

@@ -14,19 +14,23 @@ from protocol.ids import OrganisationId, parse_organisation_id
 from protocol.system_clock import SystemClock
 from relay import config
 from relay.certificate import read_certificate
+from relay.store.blobs import total_bytes
 from relay.store.documents import add_organisation, list_organisations
 from relay.store.engine import Database, open_database
 from relay.store.migrate import HEAD, revision
 
 T = TypeVar("T")
 
+MIB = 1024 * 1024
+
 
 class OrganisationLine(Record, frozen=True, kw_only=True):
-    """charter: number of the latest one here; 0: none was published yet."""
+    """charter: number of the latest one here; 0: none was published yet.  blob_bytes: of its share of the blobs."""
 
     organisation: OrganisationId
     devices: int
     charter: int
+    blob_bytes: int
 
 
 def organisations(given: argparse.Namespace) -> int:
@@ -35,13 +39,15 @@ def organisations(given: argparse.Namespace) -> int:
         new = add(path, given.fingerprint)
         print(f"{given.fingerprint.strip().lower()} {'added' if new else 'was there already'}")
         return EXIT_OK
-    for id_, devices, charter in asyncio.run(_with(path, lambda d: d.read(list_organisations))):
+    listed, blobs = asyncio.run(_with(path, lambda d: d.read(lambda c: (list_organisations(c), total_bytes(c)))))
+    for id_, devices, charter in listed:
+        size = blobs.get(id_, 0)
         if given.json:
-            line = OrganisationLine(organisation=id_, devices=devices, charter=charter)
+            line = OrganisationLine(organisation=id_, devices=devices, charter=charter, blob_bytes=size)
             print(encode(line).decode("utf-8"))
         else:
             state = f"charter {charter}" if charter else "no charter published yet"
-            print(f"{id_}  {devices} device{'' if devices == 1 else 's'}, {state}")
+            print(f"{id_}  {devices} device{'' if devices == 1 else 's'}, {size / MIB:.1f} MiB of blobs, {state}")
     return EXIT_OK
 
 

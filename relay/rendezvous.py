@@ -44,6 +44,8 @@ END_WITHIN_S = 10.0
 """After a leg left, for the device to say over its link how the session ended."""
 
 MAX_SESSIONS = 5_000
+"""Those that are over and still told of included. Of which one organisation may have half."""
+
 MAX_PER_DEVICE = 72
 """A device takes 64, and some are always on their way."""
 
@@ -51,6 +53,9 @@ MAX_PER_TECHNICIAN = 64
 
 NORMAL, LOST, REFUSED, WITHDRAWN = 1000, 4001, 4003, 4004
 """Close codes of a leg: the other side closed it; its connection broke; no session; ended from outside."""
+
+Place = tuple[OrganisationId, SessionId]
+"""A session's name here. Its id alone is none: the console chose it, and another organisation's may be the same."""
 
 Side = Literal["console", "device"]
 State = Literal["offered", "waiting", "accepted", "open", "refused", "ended"]
@@ -97,7 +102,7 @@ class CloseAtDevice(msgspec.Struct, frozen=True):
 class Changed(msgspec.Struct, frozen=True):
     """A session's state changed; reason, message: why, once it is refused or ended."""
 
-    session: SessionId
+    place: Place
     state: State
     reason: str = ""
     message: str = ""
@@ -124,6 +129,10 @@ class Meeting(msgspec.Struct):
     message: str = ""
 
     @property
+    def place(self) -> Place:
+        return self.key[0], self.session
+
+    @property
     def is_over(self) -> bool:
         return self.state in ("refused", "ended")
 
@@ -131,16 +140,14 @@ class Meeting(msgspec.Struct):
 class Rendezvous:
     def __init__(self, *, limit: int = MAX_SESSIONS) -> None:
         self._limit = limit
-        self._meetings: dict[SessionId, Meeting] = {}
+        self._meetings: dict[Place, Meeting] = {}
+        self._same_id: dict[SessionId, list[Meeting]] = {}
 
     def __len__(self) -> int:
         return len(self._meetings)
 
-    def get(self, session: SessionId) -> Meeting | None:
-        return self._meetings.get(session)
-
-    def live(self) -> list[Meeting]:
-        return [meeting for meeting in self._meetings.values() if not meeting.is_over]
+    def get(self, place: Place) -> Meeting | None:
+        return self._meetings.get(place)
 
     def next_deadline(self) -> float | None:
         times = [t for m in self._meetings.values() for t in (m.deadline, m.console_by) if t is not None]
@@ -159,14 +166,19 @@ class Rendezvous:
         now: float,
     ) -> None:
         """Raises Refused (too_many_sessions, session_known)."""
-        if session in self._meetings:
+        if (key[0], session) in self._meetings:
             raise Refused("there is a session of this id already", code="session_known")
-        live = self.live()
-        same_device = sum(m.key == key for m in live)
-        same_technician = sum(m.technician == technician and m.key[0] == key[0] for m in live)
-        if len(self._meetings) >= self._limit or same_device >= MAX_PER_DEVICE or same_technician >= MAX_PER_TECHNICIAN:
+        theirs = [m for m in self._meetings.values() if m.key[0] == key[0]]
+        same_device = sum(m.key == key and not m.is_over for m in theirs)
+        same_technician = sum(m.technician == technician and not m.is_over for m in theirs)
+        if (
+            len(self._meetings) >= self._limit
+            or len(theirs) >= self._limit // 2
+            or same_device >= MAX_PER_DEVICE
+            or same_technician >= MAX_PER_TECHNICIAN
+        ):
             raise Refused("there are too many sessions at once", code="too_many_sessions", hint="End some of them.")
-        self._meetings[session] = Meeting(
+        meeting = Meeting(
             session=session,
             key=key,
             technician=technician,
@@ -175,24 +187,34 @@ class Rendezvous:
             deadline=now + ANSWER_WITHIN_S,
             console_by=now + LONE_S,
         )
+        self._meetings[meeting.place] = meeting
+        self._same_id.setdefault(session, []).append(meeting)
 
-    def claim(self, session: SessionId, ticket: str) -> Side:
-        """Use a ticket up. Raises Refused (bad_ticket): for a wrong, used or foreign one, or an unknown session."""
-        meeting = self._meetings.get(session)
+    def _forget(self, meeting: Meeting) -> None:
+        del self._meetings[meeting.place]
+        others = [other for other in self._same_id.pop(meeting.session) if other is not meeting]
+        if others:
+            self._same_id[meeting.session] = others
+
+    def claim(self, session: SessionId, ticket: str) -> tuple[Place, Side]:
+        """Use a ticket up: it says whose session of this id is meant.
+
+        Raises Refused (bad_ticket): for a wrong, used or foreign one, or an unknown session.
+        """
         digest = _digest(ticket)
-        if meeting is not None:
+        for meeting in self._same_id.get(session, ()):
             for side, expected in list(meeting.tickets.items()):
                 if hmac.compare_digest(digest, expected):
                     del meeting.tickets[side]
                     meeting.claimed.add(side)
                     if side == "console":
                         meeting.console_by = None
-                    return side
+                    return meeting.place, side
         raise Refused("this ticket opens no leg of this session", code="bad_ticket")
 
-    def arrive(self, session: SessionId, side: Side, leg: Hashable, now: float) -> list[Effect]:
+    def arrive(self, place: Place, side: Side, leg: Hashable, now: float) -> list[Effect]:
         """The leg whose ticket was claimed stands."""
-        meeting = self._meetings.get(session)
+        meeting = self._meetings.get(place)
         if meeting is None:
             return [Say(leg, _gone()), HangUp(leg, REFUSED, "the session is over")]
         if meeting.is_over:
@@ -201,48 +223,48 @@ class Rendezvous:
         if len(meeting.legs) == 2:
             # The device's leg is its yes, even where it overtakes the word over the link.
             meeting.state, meeting.deadline = "open", None
-            return [Splice(meeting.legs["console"], meeting.legs["device"]), Changed(session, "open")]
+            return [Splice(meeting.legs["console"], meeting.legs["device"]), Changed(place, "open")]
         if side == "device" and meeting.state in ("offered", "waiting"):
             meeting.state, meeting.deadline = "accepted", now + LONE_S
-            return [Changed(session, "accepted")]
+            return [Changed(place, "accepted")]
         if side == "console" and meeting.waiting is not None:
             return [Say(leg, meeting.waiting)]
         return []
 
     # -- what the device says over its link -----------------------------------------------------------------------
 
-    def device_waits(self, session: SessionId, until_at: int, wait_s: float, now: float) -> list[Effect]:
+    def device_waits(self, place: Place, until_at: int, wait_s: float, now: float) -> list[Effect]:
         """The customer is being asked. until_at: for the technician's eyes; wait_s: what counts, bounded."""
-        meeting = self._may("waiting", session)
+        meeting = self._may("waiting", place)
         if meeting is None:
             return []
         meeting.state = "waiting"
         meeting.deadline = now + min(max(wait_s, 0.0), MAX_CONSENT_WAIT_S) + WAIT_GRACE_S
         meeting.waiting = Waiting(until_at=until_at)
         said: list[Effect] = [Say(leg, meeting.waiting) for leg in self._console_leg(meeting)]
-        return [*said, Changed(session, "waiting")]
+        return [*said, Changed(place, "waiting")]
 
-    def device_accepts(self, session: SessionId, now: float) -> list[Effect]:
-        meeting = self._may("accepted", session)
+    def device_accepts(self, place: Place, now: float) -> list[Effect]:
+        meeting = self._may("accepted", place)
         if meeting is None or meeting.state == "accepted":
             return []
         meeting.state, meeting.deadline = "accepted", now + SPLICE_WITHIN_S
-        return [Changed(session, "accepted")]
+        return [Changed(place, "accepted")]
 
-    def device_refuses(self, session: SessionId, refusal: LegRefused, now: float) -> list[Effect]:
-        meeting = self._may("refused", session)
+    def device_refuses(self, place: Place, refusal: LegRefused, now: float) -> list[Effect]:
+        meeting = self._may("refused", place)
         return [] if meeting is None else self._finish(meeting, "refused", refusal, now)
 
-    def device_ended(self, session: SessionId, reason: str, message: str, now: float) -> list[Effect]:
+    def device_ended(self, place: Place, reason: str, message: str, now: float) -> list[Effect]:
         """The device's word on how a session ended. Of one that is over here already, it is the better reason."""
-        meeting = self._meetings.get(session)
+        meeting = self._meetings.get(place)
         if meeting is None or meeting.state == "refused":
             return []
         if meeting.state == "ended":
             if meeting.reason not in ("closed", "lost"):
                 return []
             meeting.reason, meeting.message = reason, message
-            return [Changed(session, "ended", reason, message)]
+            return [Changed(place, "ended", reason, message)]
         return self._finish(meeting, "ended", LegRefused(code=reason, message=message or reason), now, tell=False)
 
     def device_gone(self, key: tuple[OrganisationId, DeviceId], now: float) -> list[Effect]:
@@ -256,11 +278,9 @@ class Rendezvous:
 
     # -- the end --------------------------------------------------------------------------------------------------
 
-    def left(
-        self, session: SessionId, side: Side, leg: Hashable, *, clean: bool, reason: str, now: float
-    ) -> list[Effect]:
+    def left(self, place: Place, side: Side, leg: Hashable, *, clean: bool, reason: str, now: float) -> list[Effect]:
         """A leg is gone. clean: it was closed properly, with `reason`; else its connection broke."""
-        meeting = self._meetings.get(session)
+        meeting = self._meetings.get(place)
         if meeting is None or meeting.legs.get(side) is not leg:
             return []
         was_open = meeting.state == "open"
@@ -273,9 +293,9 @@ class Rendezvous:
         refusal = LegRefused(code=f"{side}_left", message=f"{who} left before the session began")
         return self._finish(meeting, "ended", refusal, now, tell=side == "console")
 
-    def withdraw(self, session: SessionId, code: str, message: str, now: float) -> list[Effect]:
+    def withdraw(self, place: Place, code: str, message: str, now: float) -> list[Effect]:
         """The relay or a technician ends it: given up, revoked, out of scope, the relay stops."""
-        meeting = self._meetings.get(session)
+        meeting = self._meetings.get(place)
         if meeting is None or meeting.is_over:
             return []
         return self._finish(meeting, "ended", LegRefused(code=code, message=message), now)
@@ -295,7 +315,7 @@ class Rendezvous:
 
     def _late(self, meeting: Meeting, now: float) -> list[Effect]:
         if meeting.is_over:
-            del self._meetings[meeting.session]
+            self._forget(meeting)
             return [HangUp(leg, WITHDRAWN, meeting.message) for leg in meeting.legs.values()]
         late = {
             "offered": ("device_silent", "the device did not answer"),
@@ -313,7 +333,7 @@ class Rendezvous:
         meeting.message = reason or ("closed" if clean else "the connection of one side was lost")
         code = NORMAL if clean else LOST
         hang_up: list[Effect] = [HangUp(leg, code, meeting.message) for leg in meeting.legs.values()]
-        return [*hang_up, Changed(meeting.session, "ended", meeting.reason, meeting.message)]
+        return [*hang_up, Changed(meeting.place, "ended", meeting.reason, meeting.message)]
 
     def _finish(
         self,
@@ -341,13 +361,13 @@ class Rendezvous:
             effects.append(HangUp(leg, WITHDRAWN if was_open else REFUSED, refusal.message))
         if tell and state == "ended":
             effects.append(CloseAtDevice(meeting.key, meeting.session, refusal.code))
-        return [*effects, Changed(meeting.session, state, refusal.code, refusal.message)]
+        return [*effects, Changed(meeting.place, state, refusal.code, refusal.message)]
 
     def _outcome(self, meeting: Meeting, leg: Hashable) -> list[Effect]:
         return [Say(leg, meeting.refusal or _gone()), HangUp(leg, REFUSED, meeting.message)]
 
-    def _may(self, state: State, session: SessionId) -> Meeting | None:
-        meeting = self._meetings.get(session)
+    def _may(self, state: State, place: Place) -> Meeting | None:
+        meeting = self._meetings.get(place)
         if meeting is None or (state not in TRANSITIONS[meeting.state] and state != meeting.state):
             return None
         return meeting

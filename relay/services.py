@@ -15,6 +15,7 @@ from relay.link_driver import LinkDriver
 from relay.links import Links
 from relay.logins import Logins
 from relay.metrics import Metrics
+from relay.quotas import Quotas
 from relay.sessions import Sessions
 from relay.store.store import Store
 from relay.uploads import Uploads
@@ -36,5 +37,6 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     sessions: Sessions
     link_driver: LinkDriver
     uploads: Uploads
+    quotas: Quotas
     strangers: Buckets
     greeting: Crowd

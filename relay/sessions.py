@@ -32,7 +32,7 @@ from relay.failures import Conflict, DeviceOffline, NotFound, TooMany, device_no
 from relay.links import Key, Link, Links
 from relay.logins import Login, make_token
 from relay.metrics import Metrics
-from relay.rendezvous import Changed, CloseAtDevice, Effect, HangUp, Rendezvous, Say, Side, Splice
+from relay.rendezvous import Changed, CloseAtDevice, Effect, HangUp, Place, Rendezvous, Say, Side, Splice
 from relay.splice import Leg
 from relay.store import devices, listing, sessions
 from relay.store.store import Store, storable
@@ -68,7 +68,7 @@ class Sessions:
         self._clock = clock
         self._entropy = entropy
         self._rendezvous = Rendezvous()
-        self._running: dict[SessionId, _Running] = {}
+        self._running: dict[Place, _Running] = {}
         self._wake = asyncio.Event()
         links.on_gone(self._device_gone)
         authorities.on_change(self._review)
@@ -109,12 +109,14 @@ class Sessions:
             raise Conflict("there was a session of this id already", code="session_known")
         current = self._links.get(link.key)
         if current is not link:
-            self._changed(link.key, Changed(request.session, "ended", "device_offline", "the device went offline"))
+            place = (organisation, request.session)
+            self._changed(link.key, Changed(place, "ended", "device_offline", "the device went offline"))
             raise DeviceOffline("the device went offline")
         return self._offer(login, link, verified, signed)
 
     def _offer(self, login: Login, link: Link, verified: VerifiedRequest, signed: Signed) -> SessionStarted:
         session = verified.request.session
+        place = (link.key[0], session)
         console_ticket, device_ticket = (make_token(self._entropy(TICKET_BYTES)) for _ in range(2))
         try:
             self._rendezvous.open(
@@ -126,9 +128,9 @@ class Sessions:
                 now=self._clock.monotonic(),
             )
         except Refused as exc:
-            self._changed(link.key, Changed(session, "refused", exc.reason, exc.message))
+            self._changed(link.key, Changed(place, "refused", exc.reason, exc.message))
             raise
-        self._running[session] = _Running(link.key, verified.technician)
+        self._running[place] = _Running(link.key, verified.technician)
         self._wake.set()
         self._metrics.sessions.set(len(self._running))
         link.send(SessionOffer(session=session, request=signed, ticket=device_ticket, leg_url=f"https://{link.relay}"))
@@ -192,11 +194,12 @@ class Sessions:
         found = await self.find(login, session)
         if found.technician != login.technician.name and "approve" not in login.technician.rights:
             raise Refused("only its technician, or who may approve devices, ends a session", code="not_yours")
-        running = self._running.get(session)
-        if running is not None and running.key[0] == login.organisation:
+        place = (login.organisation, session)
+        running = self._running.get(place)
+        if running is not None:
             who = login.technician.name
             code, message = "withdrawn", f"ended by {who}"
-            self._do(self._rendezvous.withdraw(session, code, message, self._clock.monotonic()), running.key)
+            self._do(self._rendezvous.withdraw(place, code, message, self._clock.monotonic()), running.key)
         return await self.find(login, session)
 
     async def find(self, login: Login, session: SessionId) -> Session:
@@ -208,11 +211,11 @@ class Sessions:
                 await self._visible(login, found.device)
             except NotFound as exc:
                 raise session_not_found() from exc
-        return self.fresh(found)
+        return self.fresh(login.organisation, found)
 
-    def fresh(self, session: Session) -> Session:
+    def fresh(self, organisation: OrganisationId, session: Session) -> Session:
         """What was read, with what has happened since and is still being written."""
-        meeting = self._rendezvous.get(session.id)
+        meeting = self._rendezvous.get((organisation, session.id))
         if meeting is None or meeting.key[1] != session.device:
             return session
         ended_at = session.ended_at or (int(self._clock.now()) if meeting.is_over else None)
@@ -224,44 +227,45 @@ class Sessions:
 
     def hear(self, key: Key, message: SessionWaiting | SessionAccepted | SessionRefused | SessionEnded) -> None:
         """A word of a device on one of its own sessions; on any other it is ignored."""
-        meeting = self._rendezvous.get(message.session)
+        place = (key[0], message.session)
+        meeting = self._rendezvous.get(place)
         if meeting is None or meeting.key != key:
             return
         now = self._clock.monotonic()
         match message:
             case SessionWaiting():
-                effects = self._rendezvous.device_waits(message.session, message.until_at, message.wait_s, now)
+                effects = self._rendezvous.device_waits(place, message.until_at, message.wait_s, now)
             case SessionAccepted():
-                effects = self._rendezvous.device_accepts(message.session, now)
+                effects = self._rendezvous.device_accepts(place, now)
             case SessionRefused():
                 refusal = LegRefused(
                     code=storable(message.code, MAX_CODE_CHARS),
                     message=storable(message.message, MAX_TEXT_CHARS),
                     hint=storable(message.hint, MAX_TEXT_CHARS),
                 )
-                effects = self._rendezvous.device_refuses(message.session, refusal, now)
+                effects = self._rendezvous.device_refuses(place, refusal, now)
             case SessionEnded():
                 reason = storable(message.reason, MAX_CODE_CHARS)
                 text = storable(message.message, MAX_TEXT_CHARS)
-                effects = self._rendezvous.device_ended(message.session, reason, text, now)
+                effects = self._rendezvous.device_ended(place, reason, text, now)
         self._do(effects, key)
 
     # -- legs -----------------------------------------------------------------------------------------------------
 
-    def claim(self, session: SessionId, ticket: str) -> Side:
+    def claim(self, session: SessionId, ticket: str) -> tuple[Place, Side]:
         """Raises Refused (bad_ticket)."""
         return self._rendezvous.claim(session, ticket)
 
-    def arrive(self, session: SessionId, side: Side, leg: Leg) -> None:
+    def arrive(self, place: Place, side: Side, leg: Leg) -> None:
         self._metrics.legs.inc()
-        self._do(self._rendezvous.arrive(session, side, leg, self._clock.monotonic()), self._key_of(session))
+        self._do(self._rendezvous.arrive(place, side, leg, self._clock.monotonic()), self._key_of(place))
 
-    def leave(self, session: SessionId, side: Side, leg: Leg, *, clean: bool, reason: str) -> None:
+    def leave(self, place: Place, side: Side, leg: Leg, *, clean: bool, reason: str) -> None:
         self._metrics.legs.dec()
         now = self._clock.monotonic()
-        key = self._key_of(session)
+        key = self._key_of(place)
         text = storable(reason, MAX_TEXT_CHARS)
-        self._do(self._rendezvous.left(session, side, leg, clean=clean, reason=text, now=now), key)
+        self._do(self._rendezvous.left(place, side, leg, clean=clean, reason=text, now=now), key)
 
     # -- the rest of the world ------------------------------------------------------------------------------------
 
@@ -279,8 +283,8 @@ class Sessions:
             self._wake.clear()
 
     def end_all(self, code: str, message: str) -> None:
-        for session, running in list(self._running.items()):
-            effects = self._rendezvous.withdraw(session, code, message, self._clock.monotonic())
+        for place, running in list(self._running.items()):
+            effects = self._rendezvous.withdraw(place, code, message, self._clock.monotonic())
             self._do(effects, running.key)
 
     def _device_gone(self, key: Key) -> None:
@@ -289,12 +293,12 @@ class Sessions:
     def _review(self, held: Organisation) -> None:
         """A newer charter or policy: whoever would not be let in now is put out, at once."""
         now = self._clock.now()
-        for session, running in list(self._running.items()):
+        for place, running in list(self._running.items()):
             if running.key[0] != held.id:
                 continue
             message = self._objection(held, running, now)
             if message is not None:
-                effects = self._rendezvous.withdraw(session, "revoked", message, self._clock.monotonic())
+                effects = self._rendezvous.withdraw(place, "revoked", message, self._clock.monotonic())
                 self._do(effects, running.key)
 
     def _objection(self, held: Organisation, running: _Running, now: float) -> str | None:
@@ -307,8 +311,8 @@ class Sessions:
             return None if exc.reason == "expired" else exc.message
         return None
 
-    def _key_of(self, session: SessionId) -> Key | None:
-        meeting = self._rendezvous.get(session)
+    def _key_of(self, place: Place) -> Key | None:
+        meeting = self._rendezvous.get(place)
         return None if meeting is None else meeting.key
 
     def _do(self, effects: list[Effect], key: Key | None) -> None:
@@ -325,31 +329,31 @@ class Sessions:
                     link = self._links.get(device_key)
                     if link is not None:
                         link.send(SessionClose(session=session, reason=reason))
-                case Changed(session):
-                    whose = key or self._key_of(session)
+                case Changed(place):
+                    whose = key or self._key_of(place)
                     if whose is not None:
                         self._changed(whose, effect)
         if effects:
             self._wake.set()
 
     def _changed(self, key: Key, change: Changed) -> None:
-        now = self._clock.now()
+        now, session = self._clock.now(), change.place[1]
         over = change.state in ("refused", "ended")
-        if over and self._running.pop(change.session, None) is not None:
+        if over and self._running.pop(change.place, None) is not None:
             self._metrics.sessions_over.labels(state=change.state).inc()
             self._metrics.sessions.set(len(self._running))
         self._store.write_soon(
-            lambda c: sessions.set_state(c, key[0], change.session, change.state, change.reason, change.message, now),
+            lambda c: sessions.set_state(c, key[0], session, change.state, change.reason, change.message, now),
             "session_state",
         )
         logs.info(
             f"session_{change.state}",
             organisation=key[0],
             device=key[1],
-            session=change.session,
+            session=session,
             reason=change.reason,
         )
-        self._tell(key, change.session, change.state if not change.reason else f"{change.state}: {change.reason}")
+        self._tell(key, session, change.state if not change.reason else f"{change.state}: {change.reason}")
 
     def _tell(self, key: Key, session: SessionId, detail: str) -> None:
         now = int(self._clock.now())
@@ -385,4 +389,4 @@ async def list_sessions(
                 )
         return tuple(s for s in found if seen[s.device] or s.technician == login.technician.name)
 
-    return await store.read(job)
+    return await store.search(organisation, job)

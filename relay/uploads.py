@@ -1,7 +1,7 @@
 """Blobs on their way in: hashed as they arrive, kept as a file until they are whole, then committed to the store.
 
 An upload that is cut goes on where it stopped, as long as this process runs. Bounded: each upload by its announced
-size, each owner by a count and by what they own already, all by a total.
+size, each owner by a count and by what they own already, each organisation by its share, all by a total.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import BinaryIO
 from protocol.errors import BadMessage, Refused
 from protocol.ids import OrganisationId, Sha256
 from protocol.system_clock import Clock
-from relay.failures import Conflict, StoreFull, TooLarge, TooMany
+from relay.failures import Conflict, Quota, StoreFull, TooLarge, TooMany
 from relay.store import blobs
 from relay.store.store import Store
 
@@ -30,6 +30,9 @@ MAX_BLOBS_PER_OWNER = 4096
 MAX_UNFINISHED = 512
 MAX_UNFINISHED_PER_ORGANISATION = 256
 MAX_UNFINISHED_PER_OWNER = 8
+
+QUOTA_RETRY_S = 600.0
+"""Room comes with the next sweep at the earliest."""
 
 SWEEP_STEP = 50
 """Ownerships dropped in one write: 20 ms, between which reports are committed."""
@@ -84,16 +87,26 @@ class _Unfinished:
 class Uploads:
     """folder: emptied at the start; it holds nothing that was acknowledged."""
 
-    def __init__(self, folder: Path, store: Store, clock: Clock, *, per_owner_bytes: int, total_bytes: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        clock: Clock,
+        *,
+        per_owner_bytes: int,
+        per_organisation_bytes: int,
+        total_bytes: int,
+    ) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
         self._folder = folder
         self._store = store
         self._clock = clock
         self._per_owner_bytes = per_owner_bytes
+        self._per_organisation_bytes = per_organisation_bytes
         self._total_bytes = total_bytes
         self._unfinished: dict[Key, _Unfinished] = {}
-        self._stored: int | None = None
+        self._stored: dict[OrganisationId, int] | None = None
         self._serial = 0
 
     def offset(self, key: Key) -> int | None:
@@ -104,8 +117,8 @@ class Uploads:
     async def put(self, key: Key, start: int, total: int, chunks: AsyncIterator[bytes]) -> bool:
         """Take `chunks` from byte `start` of a blob of `total` bytes; whether the blob is whole and committed now.
 
-        Raises OffsetDiffers; TooLarge; BadMessage (wrong_hash); Refused (blob_quota); TooMany; StoreFull. What came
-        before a connection was cut stays.
+        Raises OffsetDiffers; TooLarge; BadMessage (wrong_hash); Refused (blob_quota); Quota; TooMany; StoreFull.
+        What came before a connection was cut stays.
         """
         organisation, owner, _ = key
         if total > MAX_BLOB_BYTES:
@@ -113,7 +126,10 @@ class Uploads:
         self.expire()
         if key not in self._unfinished:
             self._check_crowd(organisation, owner)
-        await self._check_room(organisation, owner, total)
+        owned = await self._store.read(lambda c: blobs.owned(c, organisation, owner))
+        stored = await self._count()
+        # From the look at what is arriving to being part of it nothing waits, so that a crowd cannot pass at once.
+        self._check_room(key, total, owned, stored)
         upload = self._begin(key, start, total)
         upload.busy = True
         try:
@@ -131,20 +147,36 @@ class Uploads:
         self._drop(key)
         return True
 
-    async def _check_room(self, organisation: OrganisationId, owner: str, total: int) -> None:
-        count, owned = await self._store.read(lambda c: blobs.owned(c, organisation, owner))
-        if count >= MAX_BLOBS_PER_OWNER or owned + total > self._per_owner_bytes:
+    async def _count(self) -> dict[OrganisationId, int]:
+        """Bytes that are stored, of each organisation."""
+        stored = self._stored
+        if stored is None:
+            stored = self._stored = await self._store.read(blobs.total_bytes)
+        return stored
+
+    def _check_room(self, key: Key, total: int, owned: tuple[int, int], stored: dict[OrganisationId, int]) -> None:
+        """owned: how many blobs its owner has, and of how many bytes. What is announced counts as if it were here."""
+        organisation = key[0]
+        count, size = owned
+        if count >= MAX_BLOBS_PER_OWNER or size + total > self._per_owner_bytes:
             raise Refused("there are too many blobs of this device already", code="blob_quota")
-        if self._stored is None:
-            self._stored = await self._store.read(blobs.total_bytes)
-        arriving = sum(upload.total for upload in self._unfinished.values())
-        if self._stored + arriving + total > self._total_bytes:
+        arriving = [(known[0], upload.total) for known, upload in self._unfinished.items() if known != key]
+        theirs = stored.get(organisation, 0) + sum(size for whose, size in arriving if whose == organisation)
+        if theirs + total > self._per_organisation_bytes:
+            raise Quota(
+                "the organisation has as many blobs at this relay as it may",
+                organisation=organisation,
+                what="blobs",
+                hint="The relay's operator can raise [store] blobs_per_organisation_mib.",
+                retry_after_s=QUOTA_RETRY_S,
+            )
+        if sum(stored.values()) + sum(size for _, size in arriving) + total > self._total_bytes:
             raise StoreFull(
                 "the relay holds as many blobs as it may", hint="Its operator can raise [store] blobs_total_mib."
             )
 
     def recount(self) -> None:
-        """The store's total is asked anew: in between, what arrives is added to it."""
+        """What is stored is counted anew: in between, what arrives is added to it."""
         self._stored = None
 
     def _check_crowd(self, organisation: OrganisationId, owner: str) -> None:
@@ -187,7 +219,7 @@ class Uploads:
         now = self._clock.now()
         await self._store.write(lambda c: blobs.keep(c, organisation, owner, name, upload.pieces(), upload.total, now))
         if self._stored is not None:
-            self._stored += upload.total
+            self._stored[organisation] = self._stored.get(organisation, 0) + upload.total
 
     def expire(self) -> None:
         """Forget uploads that nobody went on with."""

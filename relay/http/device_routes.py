@@ -55,7 +55,7 @@ async def list_devices(call: Call) -> DevicePage:
         shown = listing.present(connection, login.organisation, page.rows, now)
         return DevicePage(devices=shown, next=page.next, total=page.total)
 
-    return await call.services.store.read(job)
+    return await call.services.store.search(login.organisation, job)
 
 
 async def show_device(call: Call) -> Device:

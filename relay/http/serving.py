@@ -18,7 +18,7 @@ from protocol.errors import AuxilioError
 from protocol.text import escape
 from relay import logs
 from relay.config import client_address
-from relay.failures import Forbidden, TooMany, Unauthorized, status_of
+from relay.failures import Forbidden, Quota, TooMany, Unauthorized, status_of
 from relay.http.call import MAX_QUERY_CHARS, Call, Route
 from relay.links import Link
 from relay.logins import Login
@@ -51,6 +51,8 @@ def handler(route: Route, services: Services) -> Handler:
         try:
             answer = await _answer(request, route, services)
         except AuxilioError as exc:
+            if isinstance(exc, Quota):
+                services.quotas.note(exc)
             answer = error_answer(exc)
         except asyncio.CancelledError:
             raise

@@ -44,7 +44,7 @@ async def all_sessions(call: Call) -> Sessions:
         before=before or None,
         limit=call.query_number("limit", 100, least=1, most=MAX_SESSIONS_LISTED),
     )
-    return Sessions(sessions=tuple(call.services.sessions.fresh(session) for session in found))
+    return Sessions(sessions=tuple(call.services.sessions.fresh(call.login.organisation, session) for session in found))
 
 
 async def end_session(call: Call) -> Session:
@@ -70,7 +70,7 @@ async def leg(call: Call) -> web.StreamResponse:
     try:
         if ticket is None:
             raise Refused("a leg is opened with a ticket", code="bad_ticket")
-        side = sessions.claim(session, ticket)
+        place, side = sessions.claim(session, ticket)
     except Refused as exc:
         count_stranger(call.services, call.address, FAILED_COST)
         raise Unauthorized(exc.message, code=exc.reason, hint="Ask for the session again.") from exc
@@ -80,13 +80,13 @@ async def leg(call: Call) -> web.StreamResponse:
     arrived = False
     try:
         await socket.prepare(call.request)
-        sessions.arrive(session, side, standing)
+        sessions.arrive(place, side, standing)
         arrived = True
         ended = await standing.run()
         clean, reason = ended.clean, ended.reason
     finally:
         if arrived:
-            sessions.leave(session, side, standing, clean=clean, reason=reason)
+            sessions.leave(place, side, standing, clean=clean, reason=reason)
     return socket
 
 

@@ -83,8 +83,10 @@ def owned(connection: Connection, organisation: OrganisationId, owner: str) -> t
     return int(count), int(size)
 
 
-def total_bytes(connection: Connection) -> int:
-    return int((connection.execute(select(func.coalesce(func.sum(blobs.c.size), 0)))).scalar_one())
+def total_bytes(connection: Connection) -> dict[OrganisationId, int]:
+    """Of each organisation that has any."""
+    query = select(blobs.c.organisation, func.sum(blobs.c.size)).group_by(blobs.c.organisation)
+    return {OrganisationId(organisation): int(size) for organisation, size in connection.execute(query)}
 
 
 def keep(

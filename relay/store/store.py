@@ -7,7 +7,9 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
+from protocol.ids import OrganisationId
 from relay.store.engine import Database
+from relay.store.turns import Turns
 from relay.store.writer import Writer
 
 T = TypeVar("T")
@@ -19,9 +21,14 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.writer = Writer(database)
+        self._turns = Turns()
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         return await self._database.read(job)
+
+    async def search(self, organisation: OrganisationId, job: Callable[[Connection], T]) -> T:
+        """As `read`, for what may look at a whole fleet: in turn. Raises Quota."""
+        return await self._turns.run(organisation, lambda: self._database.read(job))
 
     async def write(self, job: Callable[[Connection], T]) -> T:
         """When it returns, what `job` did is on disk. Raises what the job raised, or StoreFailed, StoreFull."""

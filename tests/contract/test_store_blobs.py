@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, event, func, insert, select
 
 from protocol.errors import BadMessage, Refused
 from protocol.ids import Sha256
-from relay.failures import StoreFull, TooLarge, TooMany
+from relay.failures import Quota, StoreFull, TooLarge, TooMany
 from relay.store import blobs
 from relay.store.tables import blob_owners, blob_pieces, report_sections
 from relay.store.tables import blobs as blob_rows
@@ -56,8 +57,11 @@ def named_by_report(connection: Connection, device: str, name: Sha256) -> None:
     )
 
 
-def uploads(store, folder: Path, clock: StillClock, *, owner: int = 64 << 20, total: int = 1 << 30) -> Uploads:
-    return Uploads(folder / "uploads", store, clock, per_owner_bytes=owner, total_bytes=total)
+def uploads(
+    store, folder: Path, clock: StillClock, *, owner: int = 64 << 20, share: int = 1 << 30, total: int = 1 << 30
+) -> Uploads:
+    bounds = {"per_owner_bytes": owner, "per_organisation_bytes": share, "total_bytes": total}
+    return Uploads(folder / "uploads", store, clock, **bounds)
 
 
 async def test_a_blob_comes_back_whole_from_any_offset_on() -> None:
@@ -140,6 +144,37 @@ async def test_an_owner_and_all_owners_have_their_bounds(tmp_path: Path) -> None
             await made.put((A, "e", name_of(b"more")), 0, 10, chunks(b"x"))
         clock.at += UNFINISHED_LIFE_S + 1
         assert not await made.put((A, "e", name_of(b"more")), 0, 10, chunks(b"x"))
+
+
+async def test_an_organisation_that_has_its_share_leaves_the_rest_to_others(tmp_path: Path) -> None:
+    async with fresh_store() as (store, _):
+        made = uploads(store, tmp_path, StillClock(), share=1000, total=2000)
+        first = b"x" * 600
+        assert await made.put((A, "d", name_of(first)), 0, 600, chunks(first))
+        # What is announced counts, from whichever device; going on with it does not count twice.
+        begun = (A, "e", name_of(b"y" * 300))
+        assert not await made.put(begun, 0, 300, chunks(b"y"))
+        assert not await made.put(begun, 1, 300, chunks(b"y"))
+        with pytest.raises(Quota) as quota:
+            await made.put((A, "f", name_of(b"z")), 0, 101, chunks(b"z"))
+        assert quota.value.reason == "quota" and quota.value.organisation == A
+        assert "blobs_per_organisation_mib" in quota.value.hint
+        for owner in ("d", "e"):
+            assert not await made.put((B, owner, name_of(b"theirs")), 0, 500, chunks(b"t"))
+        with pytest.raises(Quota):
+            await made.put((B, "f", name_of(b"theirs")), 0, 1, chunks(b"t"))
+        made.recount()
+        assert not await made.put((A, "f", name_of(b"z")), 0, 100, chunks(b"z"))
+
+
+async def test_a_crowd_at_once_does_not_pass_the_share_together(tmp_path: Path) -> None:
+    async with fresh_store() as (store, _):
+        made = uploads(store, tmp_path, StillClock(), share=1000)
+        outcomes = await asyncio.gather(
+            *(made.put((A, f"of-{number}", name_of(b"")), 0, 300, chunks(b"x")) for number in range(20)),
+            return_exceptions=True,
+        )
+        assert [type(outcome) for outcome in outcomes if outcome is not False] == [Quota] * 17
 
 
 async def test_small_blobs_count_too_and_one_organisation_leaves_room_for_others(

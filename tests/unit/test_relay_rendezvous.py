@@ -36,18 +36,20 @@ from relay.rendezvous import (
 )
 
 KEY = (OrganisationId("o"), DeviceId("d"))
-S = SessionId("s")
+ID = SessionId("s")
+S = (KEY[0], ID)
 NO = LegRefused(code="consent_denied", message="no")
 
 
 def opened(now: float = 0.0) -> Rendezvous:
     rendezvous = Rendezvous()
-    rendezvous.open(S, KEY, "ana", console_ticket="C", device_ticket="D", now=now)
+    rendezvous.open(ID, KEY, "ana", console_ticket="C", device_ticket="D", now=now)
     return rendezvous
 
 
 def come(rendezvous: Rendezvous, ticket: str, leg: str, now: float = 1.0):
-    return rendezvous.arrive(S, rendezvous.claim(S, ticket), leg, now)
+    place, side = rendezvous.claim(ID, ticket)
+    return rendezvous.arrive(place, side, leg, now)
 
 
 @pytest.mark.parametrize("order", ["CD", "DC"])
@@ -69,13 +71,13 @@ def test_the_devices_leg_is_its_yes_where_it_overtakes_the_word_over_the_link() 
 @pytest.mark.parametrize("ticket", ["C", "D"])
 def test_a_ticket_is_used_once(ticket: str) -> None:
     rendezvous = opened()
-    rendezvous.claim(S, ticket)
+    rendezvous.claim(ID, ticket)
     with pytest.raises(Refused) as exc:
-        rendezvous.claim(S, ticket)
+        rendezvous.claim(ID, ticket)
     assert exc.value.reason == "bad_ticket"
 
 
-@pytest.mark.parametrize(("session", "ticket"), [(S, "x"), (S, ""), (SessionId("t"), "C"), (S, "\udcff")])
+@pytest.mark.parametrize(("session", "ticket"), [(ID, "x"), (ID, ""), (SessionId("t"), "C"), (ID, "\udcff")])
 def test_a_wrong_ticket_and_an_unknown_session_are_refused_alike(session: SessionId, ticket: str) -> None:
     with pytest.raises(Refused) as exc:
         opened().claim(session, ticket)
@@ -122,7 +124,7 @@ def test_a_device_has_no_ticket_any_more_once_it_refused() -> None:
     rendezvous = opened()
     rendezvous.device_refuses(S, NO, 2.0)
     with pytest.raises(Refused):
-        rendezvous.claim(S, "D")
+        rendezvous.claim(ID, "D")
 
 
 def ended(effects) -> str:
@@ -135,7 +137,7 @@ def test_a_silent_device_ends_it() -> None:
     assert rendezvous.tick(ANSWER_WITHIN_S - 0.1) == []
     effects = rendezvous.tick(ANSWER_WITHIN_S)
     assert ended(effects) == "device_silent"
-    assert CloseAtDevice(KEY, S, "device_silent") in effects
+    assert CloseAtDevice(KEY, ID, "device_silent") in effects
 
 
 def test_a_customer_who_does_not_answer_ends_it_even_if_the_device_forgets_to_say_so() -> None:
@@ -172,7 +174,7 @@ def test_a_lone_device_leg_is_hung_up() -> None:
 def test_a_console_that_never_dials_ends_it() -> None:
     effects = opened().tick(LONE_S)
     assert ended(effects) == "console_left"
-    assert CloseAtDevice(KEY, S, "console_left") in effects
+    assert CloseAtDevice(KEY, ID, "console_left") in effects
 
 
 def test_a_console_that_leaves_while_the_customer_is_asked_withdraws_it() -> None:
@@ -180,7 +182,7 @@ def test_a_console_that_leaves_while_the_customer_is_asked_withdraws_it() -> Non
     come(rendezvous, "C", "c")
     rendezvous.device_waits(S, 99, 60, 2.0)
     effects = rendezvous.left(S, "console", "c", clean=True, reason="", now=3.0)
-    assert CloseAtDevice(KEY, S, "console_left") in effects
+    assert CloseAtDevice(KEY, ID, "console_left") in effects
 
 
 def test_a_clean_close_of_one_side_closes_the_other_and_a_broken_one_says_so() -> None:
@@ -220,7 +222,7 @@ def test_a_withdrawn_session_is_cut_at_once_on_both_sides() -> None:
     come(rendezvous, "D", "d")
     effects = rendezvous.withdraw(S, "revoked", "ana was revoked", 9.0)
     assert {(e.leg, e.code) for e in effects if isinstance(e, HangUp)} == {("c", WITHDRAWN), ("d", WITHDRAWN)}
-    assert CloseAtDevice(KEY, S, "revoked") in effects
+    assert CloseAtDevice(KEY, ID, "revoked") in effects
 
 
 def test_sessions_that_are_joined_outlive_the_devices_link_and_others_do_not() -> None:
@@ -245,16 +247,50 @@ def test_one_device_has_a_bounded_number_of_sessions() -> None:
     for number in range(MAX_PER_DEVICE):
         rendezvous.open(SessionId(str(number)), KEY, str(number), console_ticket="C", device_ticket="D", now=0)
     with pytest.raises(Refused) as exc:
-        rendezvous.open(S, KEY, "ana", console_ticket="C", device_ticket="D", now=0)
+        rendezvous.open(ID, KEY, "ana", console_ticket="C", device_ticket="D", now=0)
     assert exc.value.reason == "too_many_sessions"
     other = (KEY[0], DeviceId("e"))
-    rendezvous.open(S, other, "ana", console_ticket="C", device_ticket="D", now=0)
+    rendezvous.open(ID, other, "ana", console_ticket="C", device_ticket="D", now=0)
 
 
 def test_a_second_session_of_the_same_id_is_refused() -> None:
     with pytest.raises(Refused) as exc:
-        opened().open(S, KEY, "ana", console_ticket="C", device_ticket="D", now=0)
+        opened().open(ID, KEY, "ana", console_ticket="C", device_ticket="D", now=0)
     assert exc.value.reason == "session_known"
+
+
+def test_a_session_of_another_organisation_with_the_same_id_is_another_session() -> None:
+    rendezvous = opened()
+    foreign = (OrganisationId("p"), KEY[1])
+    rendezvous.open(ID, foreign, "ana", console_ticket="c", device_ticket="d", now=0)
+    other = (foreign[0], ID)
+    assert rendezvous.claim(ID, "c") == (other, "console")
+    assert rendezvous.claim(ID, "C") == (S, "console")
+    assert rendezvous.arrive(other, "console", "their leg", 1.0) == []
+    assert Splice("our leg", "D") not in rendezvous.arrive(S, "console", "our leg", 1.0)
+    ended_there = rendezvous.withdraw(other, "withdrawn", "", 2.0)
+    assert HangUp("their leg", REFUSED, "") in ended_there and Changed(other, "ended", "withdrawn", "") in ended_there
+    assert rendezvous.arrive(*rendezvous.claim(ID, "D"), "D", 3.0) == [Splice("our leg", "D"), Changed(S, "open")]
+    rendezvous.tick(1000.0)
+    assert len(rendezvous) == 1  # theirs is forgotten, ours goes on
+    with pytest.raises(Refused):
+        rendezvous.claim(ID, "d")
+
+
+def test_one_organisation_leaves_half_of_the_places_to_others() -> None:
+    rendezvous = Rendezvous(limit=8)
+
+    def open_one(organisation: str, number: int) -> None:
+        key = (OrganisationId(organisation), DeviceId(str(number)))
+        rendezvous.open(SessionId(str(number)), key, str(number), console_ticket="C", device_ticket="D", now=0)
+
+    for number in range(4):
+        open_one("o", number)
+    with pytest.raises(Refused) as exc:
+        open_one("o", 4)
+    assert exc.value.reason == "too_many_sessions"
+    for number in range(4):
+        open_one("p", number)
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -283,7 +319,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(ticket=st.sampled_from("CDX"))
     def come(self, ticket: str) -> None:
         try:
-            side = self.rendezvous.claim(S, ticket)
+            _, side = self.rendezvous.claim(ID, ticket)
         except Refused:
             return
         self.legs[side] = ticket
