@@ -20,6 +20,7 @@ from agent.command_input import read_input
 from agent.messages import say, say_error
 from agent.release import RELEASE
 from agent.state import customer_state_dir, default_state_dir
+from protocol.durations import parse_duration
 from protocol.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -96,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
     sub = add("status", _status, "show how it stands", "auxilio-agent status --json")
     sub.add_argument("--json", action="store_true", help="print it as JSON")
     sub.add_argument("--id", action="store_true", help="print the device's id and nothing else")
+    sub.add_argument(
+        "--wait",
+        type=parse_duration,
+        default=0,
+        metavar="DURATION",
+        help="wait so long for it to have joined and be connected",
+    )
     sub = add("log", _log, "show the log of requests, sessions and commands", "auxilio-agent log -n 20")
     sub.add_argument("-n", type=_count, default=50, metavar="N", help="the last N entries (default 50; 0: all)")
     sub.add_argument("--json", action="store_true", help="print entries as JSON lines")
@@ -262,9 +270,11 @@ def _run(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     import json
 
-    from agent.show import read_status, show_status
+    from agent.show import read_status, show_status, wait_connected
     from protocol.system_clock import SystemClock
 
+    if options.wait:
+        wait_connected(options.state, options.wait)
     status = read_status(options.state)
     if options.id:
         print(status["device"])

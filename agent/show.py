@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from agent.control import AgentNotRunning, ask, socket_path
 from agent.messages import say, say_event
+from agent.state import NotJoined
+from protocol.errors import AuxilioError, Unavailable
 from protocol.system_clock import SystemClock
 from protocol.text import escape
 from protocol.units import duration_text, size_text
 
 STATUS_S = 10.0
+LOOK_AGAIN_S = 0.2
+
+
+class NotConnected(Unavailable):
+    code = "not_connected"
+    default_hint = "`auxilio-agent status` says why; `auxilio-agent run` runs it."
 
 
 def read_status(path: Path) -> dict[str, Any]:
@@ -21,6 +30,22 @@ def read_status(path: Path) -> dict[str, Any]:
         return ask(socket_path(path), "status", timeout_s=STATUS_S)
     except AgentNotRunning:
         return _from_files(path)
+
+
+def wait_connected(path: Path, within_s: float) -> None:
+    """Return when the device has joined and its agent has a link. Raises NotConnected, NotJoined, or as read_status."""
+    clock = SystemClock()
+    until = clock.monotonic() + within_s
+    failure: AuxilioError = NotConnected("the agent is not connected to a relay")
+    while True:
+        try:
+            if read_status(path).get("linked"):
+                return
+        except NotJoined as exc:
+            failure = exc
+        if clock.monotonic() >= until:
+            raise failure
+        time.sleep(LOOK_AGAIN_S)
 
 
 def _from_files(path: Path) -> dict[str, Any]:
@@ -42,7 +67,7 @@ def read_log(path: Path, last: int) -> list[dict[str, Any]]:
     Raises NotJoined, AgentNotRunning, Answered, or what storage_failed returns.
     """
     from agent.journal import read_journal
-    from agent.state import NotJoined, storage_failed
+    from agent.state import storage_failed
 
     try:
         entries = read_journal(path / "journal.jsonl", last)

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from console.durations import duration_text, parse_duration
 from protocol.authority import Authority
 from protocol.codec import MAX_DOCUMENT_BYTES, Strict
+from protocol.durations import duration_text, parse_duration
 from protocol.errors import BadMessage, Refused, UsageInvalid
 from protocol.ids import DeviceId, TokenId
 from protocol.policy import DEFAULT_POLICY_LIFE_S, ConsentRule, FilesRule, Policy, Relay, policy_payload

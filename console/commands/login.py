@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import msgspec
@@ -11,16 +14,22 @@ import msgspec
 from console.authority.publishing import publish
 from console.authority.store import has_store, open_store
 from console.cli import in_loop
-from console.commands.options import as_json, passphrase_file, passphrases, say
+from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say
 from console.home import Home
 from console.keys import default_key, find_key
+from console.login import Token
 from console.render import print_json, print_pairs, when
 from console.settings import Settings, adopt_organisation, load_settings, relay_in_use, save_settings, use_relay
 from console.signed_in import Desk, desk_somewhere, open_desk
-from protocol.errors import ConfigInvalid, Refused
+from protocol.errors import ConfigInvalid, Refused, Unavailable
 from protocol.policy import Relay
+from protocol.system_clock import SystemClock
 from transport.proxy import MAX_URL_CHARS, check_setting
 from transport.relay_address import parse_address
+
+T = TypeVar("T")
+
+TRY_AGAIN_S = 0.5
 
 
 @click.command()
@@ -33,6 +42,7 @@ from transport.relay_address import parse_address
     metavar="SETTING",
     help="http://[USER:PASSWORD@]HOST:PORT, socks5://..., direct, environment; - reads it.",
 )
+@click.option("--wait", "wait_s", type=DURATION, default=0, help="Keep trying for so long while no relay answers.")
 @passphrase_file
 @as_json
 @click.pass_obj
@@ -44,6 +54,7 @@ async def login(
     organisation: str | None,
     key: str | None,
     proxy: str | None,
+    wait_s: int,
     passphrase_file: Path | None,
     as_json: bool,
 ) -> None:
@@ -57,20 +68,16 @@ async def login(
     """
     settings = _settled(home, _with_proxy(load_settings(home), proxy), relay, pin, organisation, key)
     secrets = passphrases(passphrase_file)
-    if relay is None:
-        desk = await desk_somewhere(home, settings, secrets, say)
-    else:
-        desk = open_desk(home, settings, relay_in_use(settings), secrets, say)
-    async with desk.relay.client:
-        await _introduce(home, desk)
-        await desk.refresh()
-        if desk.trust.authority.charter is None:
-            raise Refused(
-                f"the relay knows nothing of organisation {desk.trust.organisation}",
-                code="no_such_organisation",
-                hint="Its operator adds it (`auxilio-relay organisation add`), an admin runs `auxilio policy publish`.",
-            )
-        token = await desk.log_in()
+
+    async def log_in() -> tuple[Desk, Token]:
+        if relay is None:
+            desk = await desk_somewhere(home, settings, secrets, say)
+        else:
+            desk = open_desk(home, settings, relay_in_use(settings), secrets, say)
+        async with desk.relay.client:
+            return desk, await _log_in(home, desk)
+
+    desk, token = await _patiently(log_in, wait_s)
     # Only what worked is remembered.
     save_settings(home, desk.settings)
     identity = desk.identity
@@ -102,6 +109,34 @@ async def login(
             ("certificate", f"until {when(identity.certificate.valid_before)}"),
         ]
     )
+
+
+async def _patiently(attempt: Callable[[], Awaitable[T]], wait_s: float) -> T:
+    """What `attempt` returns, tried again for `wait_s` seconds while it raises Unavailable."""
+    clock = SystemClock()
+    until, said = clock.monotonic() + wait_s, False
+    while True:
+        try:
+            return await attempt()
+        except Unavailable as exc:
+            if clock.monotonic() >= until:
+                raise
+            if not said:
+                say(f"{exc.message}; trying again")
+                said = True
+        await asyncio.sleep(TRY_AGAIN_S)
+
+
+async def _log_in(home: Home, desk: Desk) -> Token:
+    await _introduce(home, desk)
+    await desk.refresh()
+    if desk.trust.authority.charter is None:
+        raise Refused(
+            f"the relay knows nothing of organisation {desk.trust.organisation}",
+            code="no_such_organisation",
+            hint="Its operator adds it (`auxilio-relay organisation add`), an admin runs `auxilio policy publish`.",
+        )
+    return await desk.log_in()
 
 
 async def _introduce(home: Home, desk: Desk) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from console.durations import parse_duration
 from console.main import MAX_SAID_CHARS
 from console.passphrase import VARIABLE, Passphrases
+from protocol.durations import parse_duration
 from protocol.errors import BadMessage, UsageInvalid
 from protocol.text import escape
 

@@ -44,6 +44,7 @@ from protocol.session import VerifiedRequest
 from protocol.signing import KeyRawSigner
 from protocol.technician import read_technician
 from tests.support.session_world import SessionWorld, until
+from transport.ways import directly
 
 HASH = b"h" * 32
 
@@ -162,7 +163,7 @@ class Stage:
         assert policy is not None
         self.broker = SessionBroker(
             Running(verified=verified, asked=True, started_at=world.clock.now()),
-            relay=policy.policy.relays[0],
+            relay=directly(policy.policy.relays[0]),
             ticket="t",
             host=host,  # type: ignore[arg-type]  # a fake
             device_key=self.key,

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from console.commands.device import changed_tags
 from console.device_name import without_suffix
-from console.durations import duration_text, parse_duration
 from console.escape_keys import EscapeKeys
 from console.home import Home
 from console.known_host import known_host_line
@@ -19,6 +18,7 @@ from console.remembered_names import RememberedNames
 from console.render import ago, size, when
 from console.ssh_config import Include, render
 from console.waiting import waiting_line
+from protocol.durations import duration_text, parse_duration
 from protocol.errors import ConfigInvalid, Refused, UsageInvalid
 from protocol.ids import device_id
 from protocol.signing import public_blob
