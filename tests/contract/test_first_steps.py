@@ -35,7 +35,7 @@ async def test_address_prints_what_authority_init_takes(console: ConsoleProcess)
 
 
 async def test_address_has_no_pin_where_a_proxy_in_front_has_the_certificate() -> None:
-    server = (
+    server = ("tls = false", 'listen = "127.0.0.1:0"', 'names = ["relay.example:443"]', 'trusted_proxies = ["127.0.0.1"]')
         'listen = "127.0.0.1:0"',
         'names = ["relay.example:443"]',
         "tls = false",
