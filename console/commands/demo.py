@@ -12,7 +12,7 @@ import msgspec
 
 from console.commands.options import say
 from console.demo.processes import Processes, end_marked
-from console.demo.steps import Demo, clear
+from console.demo.steps import COPIED, Demo, clear
 from console.home import file_errors, make_folder, read_file, write_file
 from console.invocation import shown, shown_program
 from console.main import report
@@ -108,6 +108,8 @@ def _show(run: Demo, folder: Path) -> None:
     print(f"\nsoftware: {outcome.software_packages} packages; memory: {size(outcome.memory_total_bytes)}")
     print(f"\n$ auxilio ssh {outcome.device} -- '{outcome.command}'\n{outcome.console.output}", end="")
     print(f"(exit status {outcome.console.exit_status}; the same by stock ssh)\n")
+    print(f"$ auxilio cp -r {outcome.device}:{COPIED} .\n{outcome.copied_files} files, {size(outcome.copied_bytes)}")
+    print(f"$ auxilio forward {outcome.device} 0:localhost:PORT\n{outcome.page}\n")
     print("The relay and the agent go on running. Go on with:")
     auxilio, agent, device = shown_program("auxilio"), shown_program("auxilio-agent"), outcome.device
     home, state = f"{auxilio} --home {shown(run.home)}", shown(folder / "agent")

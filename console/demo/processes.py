@@ -102,17 +102,20 @@ class Processes:
             time.sleep(POLL_S)
         return found
 
+    def end(self, name: str) -> None:
+        process = self._running.pop(name)
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(END_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
     def end_all(self) -> None:
         """End what this run started, newest first."""
-        for process in reversed(self._running.values()):
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(END_WITHIN_S)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-        self._running.clear()
+        for name in reversed(list(self._running)):
+            self.end(name)
 
 
 def end_marked(mark: str) -> int:

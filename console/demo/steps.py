@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import email
+import filecmp
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -12,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import ProxyHandler, build_opener
 
 import msgspec
 
@@ -26,6 +30,11 @@ COMMAND = "uname -a; exit 7"
 
 STATUS = 7
 
+COPIED = Path(email.__file__).parent
+"""A folder of this machine, with files in folders."""
+
+PAGE = "<h1>the customer's modem</h1>"
+
 READY_WITHIN_S = 60.0
 REPORT_WITHIN_S = 120.0
 """A thousand packages on a slow disk, cold."""
@@ -37,7 +46,11 @@ class CommandResult(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct):
-    """What --once prints. Sizes are bytes, steps milliseconds.  failed: "step: why", or None."""
+    """What --once prints. Sizes are bytes, steps milliseconds.
+
+    copied_files, copied_bytes: from the device, by `auxilio cp`, and compared.  page: what a web server at the device
+    answered, by `auxilio forward`.  failed: "step: why", or None.
+    """
 
     ok: bool = False
     device: str | None = None
@@ -46,6 +59,9 @@ class Outcome(msgspec.Struct):
     command: str = COMMAND
     console: CommandResult | None = None
     ssh: CommandResult | None = None
+    copied_files: int | None = None
+    copied_bytes: int | None = None
+    page: str | None = None
     steps_ms: dict[str, int] = {}
     failed: str | None = None
 
@@ -93,6 +109,8 @@ class Demo:
         self._report()
         self._command()
         self._stock_ssh()
+        self._copy()
+        self._forward()
         self.outcome.ok = True
 
     # -- the steps ----------------------------------------------------------------------------------------------
@@ -135,7 +153,7 @@ class Demo:
             if made.returncode != 0:
                 raise Unavailable("ssh-keygen made no key", code="demo_step_failed", hint="Install openssh-client.")
             self.console(
-                *("technician", "add", TECHNICIAN, "--key", f"{key}.pub", "--may", "view,shell,files,approve"),
+                *("technician", "add", TECHNICIAN, "--key", f"{key}.pub", "--may", "view,shell,files,forward,approve"),
                 *("--scope", "all", "--as", "admin"),
             )
             self.console("login", "--key", str(key))
@@ -181,6 +199,40 @@ class Demo:
             self.console("ssh-config")
             command = ["ssh", "-F", str(self.home / "ssh_config"), f"{self._id}.auxilio", COMMAND]
             self.outcome.ssh = self._ran(command)
+
+    def _copy(self) -> None:
+        with self._step("copy", f"auxilio cp -r ...:{COPIED} ."):
+            said = self.console_json("cp", "-r", f"{self._id}:{COPIED}", str(self.folder / "copied"))
+            self.outcome.copied_files, self.outcome.copied_bytes = said["files"], said["bytes"]
+            names = sorted(path.name for path in COPIED.glob("*.py"))
+            matched, _, _ = filecmp.cmpfiles(COPIED, self.folder / "copied" / COPIED.name, names, shallow=False)
+            if not names or sorted(matched) != names:
+                raise Unavailable("the copy is not what was copied", code="demo_step_failed")
+
+    def _forward(self) -> None:
+        with self._step("forward", "auxilio forward ... 0:localhost:PORT, to a web server at the device"):
+            pages = self.folder / "pages"
+            pages.mkdir()
+            (pages / "index.html").write_text(PAGE)
+            self._processes.start("web", "http.server", "--bind", "127.0.0.1", "--directory", str(pages), "0")
+            port = self._processes.wait_for("a web server", READY_WITHIN_S, lambda: self._logged("web", r"port (\d+)"))
+            target = f"0:localhost:{port}"
+            self._processes.start(
+                "forward", "console.main", "--home", str(self.home), "forward", self._id, target, "--json"
+            )
+            here = self._processes.wait_for(
+                "the port", READY_WITHIN_S, lambda: self._logged("forward", r'"listen": "([\d.:]+)"')
+            )
+            with build_opener(ProxyHandler({})).open(f"http://{here}/", timeout=READY_WITHIN_S) as answer:
+                self.outcome.page = answer.read(1000).decode()
+            self._processes.end("forward")
+            self._processes.end("web")
+            if self.outcome.page != PAGE:
+                raise Unavailable("the forwarded port led to another page", code="demo_step_failed")
+
+    def _logged(self, name: str, pattern: str) -> str | None:
+        found = re.search(pattern, self._processes.log(name).read_text(errors="replace"))
+        return found[1] if found else None
 
     def _ran(self, command: list[str]) -> CommandResult:
         """Run it, and compare with what this machine says when it is asked directly. Raises Unavailable."""

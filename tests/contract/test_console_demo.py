@@ -55,9 +55,22 @@ def test_the_demo_shows_this_very_machine_and_leaves_nothing_running(console: Co
         assert abs(int(str(outcome["software_packages"])) - len(installed)) <= 5
         uname = subprocess.run(["uname", "-a"], capture_output=True, text=True, check=True).stdout
         assert outcome["console"] == outcome["ssh"] == {"output": uname, "exit_status": 7}
+        assert isinstance(outcome["copied_files"], int) and outcome["copied_files"] > 10
+        assert outcome["page"] == "<h1>the customer's modem</h1>"
         steps = outcome["steps_ms"]
         assert isinstance(steps, dict)
-        assert {"authority", "relay", "technician", "join", "approve", "report", "console", "ssh"} == set(steps)
+        assert {
+            "authority",
+            "relay",
+            "technician",
+            "join",
+            "approve",
+            "report",
+            "console",
+            "ssh",
+            "copy",
+            "forward",
+        } == set(steps)
 
 
 def test_a_demo_that_was_killed_can_be_run_again_and_its_leftovers_are_ended(

@@ -35,12 +35,8 @@ async def test_address_prints_what_authority_init_takes(console: ConsoleProcess)
 
 
 async def test_address_has_no_pin_where_a_proxy_in_front_has_the_certificate() -> None:
-    server = ("tls = false", 'listen = "127.0.0.1:0"', 'names = ["relay.example:443"]', 'trusted_proxies = ["127.0.0.1"]')
-        'listen = "127.0.0.1:0"',
-        'names = ["relay.example:443"]',
-        "tls = false",
-        'trusted_proxies = ["127.0.0.1"]',
-    )
+    listen, names = 'listen = "127.0.0.1:0"', 'names = ["relay.example:443"]'
+    server = (listen, names, "tls = false", 'trusted_proxies = ["127.0.0.1"]')
     relay = RelayProcess(settings="\n".join(("[server]", *server)))
     await relay.init()
     assert await relay.command("address") == "--relay https://relay.example:443\n"
