@@ -62,6 +62,7 @@ from protocol.system_clock import Clock
 from protocol.text import escape
 from transport.proxy import show_setting
 from transport.relay_address import RelayAddress
+from transport.resuming import RESUME_FOR_S
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +83,10 @@ cannot be repaired."""
 class Agent:
     """One agent over one state directory, from construction to the end of `run`."""
 
-    def __init__(self, state: StateDir, clock: Clock, *, look_s: float = CHEAP_S) -> None:
-        """look_s: between two looks at the device, seconds.
+    def __init__(
+        self, state: StateDir, clock: Clock, *, look_s: float = CHEAP_S, resume_for_s: float = RESUME_FOR_S
+    ) -> None:
+        """look_s: between two looks at the device, seconds.  resume_for_s: for which a session outlives its leg.
 
         The state's lock is held until this process ends. Raises NotJoined, CorruptState, Unavailable.
         """
@@ -112,6 +115,8 @@ class Agent:
             fetch_policy=self.fetcher.fetch_policy,
             ask=self._asked,
             way=self.way,
+            resume_for_s=resume_for_s,
+            away=self.link.session_lost,
         )
         self.offers = Offers(self.fetcher, self.desk.offer)
         make_reporter = partial(
@@ -265,6 +270,10 @@ class Agent:
         self.fetcher.link_down()
         self.desk.link_down()
         self.reports.link_down()
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self.desk.is_waited_for
 
     def link_message(self, message: ToAgent) -> None:
         match message:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from console import pipes
@@ -24,10 +24,10 @@ from console.passphrase import Passphrases
 from console.resolving import resolve
 from console.sessions import Wish, reach
 from console.signed_in import Desk, signed_in
-from console.waiting import waiting_line
+from console.waiting import WaitingLine
+from protocol.durations import parse_duration
 from protocol.errors import UsageInvalid
 from protocol.keys import public_line
-from protocol.leg import Waiting
 from protocol.text import escape
 from transport.leg import Leg
 
@@ -59,6 +59,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--purpose", help=f"why; the customer reads it (or ${PURPOSE_VARIABLE})")
     parser.add_argument("--case", help=f"the case's id (or ${CASE_VARIABLE})")
     parser.add_argument("--provisional", action="store_true", help="reach a device that no admin vouched for")
+    parser.add_argument(
+        "--resume-for", type=parse_duration, default=600, help="how long to try when the connection is lost (10m)"
+    )
     return parser
 
 
@@ -76,7 +79,8 @@ async def _run(home: Home, options: argparse.Namespace) -> int:
         try:
             await pump(leg)
         finally:
-            leg.close()
+            # While it is away, nobody hears what is still to be said.
+            leg.abort() if leg.is_away else leg.close()
             await leg.wait_closed()
     if leg.error is not None:
         raise leg.error
@@ -93,11 +97,8 @@ async def _reach(desk: Desk, options: argparse.Namespace) -> Leg:
         case=options.case or os.environ.get(CASE_VARIABLE),
         provisional=options.provisional,
     )
-    return (await reach(desk, wish, lambda waiting: _tell(waiting, desk.clock.now))).leg
-
-
-def _tell(waiting: Waiting, now: Callable[[], float]) -> None:
-    say(waiting_line(waiting.until_at, now()))
+    watcher = WaitingLine(desk.clock.now, live=False)
+    return (await reach(desk, wish, watcher, resume_for_s=options.resume_for)).leg
 
 
 def say(text: str) -> None:

@@ -119,8 +119,9 @@ class Relay:
     async def session_nonce(self, device: DeviceId) -> SessionNonce:
         return await self._call("POST", f"/v1/devices/{device}/sessions/nonce", SessionNonce)
 
-    async def start_session(self, device: DeviceId, signed: Signed) -> SessionStarted:
-        body = StartSession(request=signed)
+    async def start_session(self, device: DeviceId, signed: Signed, *, resume: bool = False) -> SessionStarted:
+        """resume: for one that `signed` began, and whose legs were lost."""
+        body = StartSession(request=signed, resume=resume)
         return await self._call("POST", f"/v1/devices/{device}/sessions", SessionStarted, body=body)
 
     async def session(self, session: SessionId) -> Session:

@@ -146,9 +146,13 @@ class SessionNonce(Record, frozen=True, kw_only=True):
 
 
 class StartSession(Strict, frozen=True, kw_only=True):
-    """POST /v1/devices/{id}/sessions. request: SessionRequest signed in session@auxilio."""
+    """POST /v1/devices/{id}/sessions. request: SessionRequest signed in session@auxilio.
+
+    resume: the session stands, and its legs were lost: the very request that began it, for two new tickets.
+    """
 
     request: Signed
+    resume: bool = False
 
 
 class SessionStarted(Record, frozen=True, kw_only=True):

@@ -35,6 +35,7 @@ from protocol.link import (
     ReportMissing,
     ReportSent,
     SessionAccepted,
+    SessionAway,
     SessionEnded,
     SessionRefused,
     SessionWaiting,
@@ -308,7 +309,7 @@ class LinkDriver:
                 self._links.holds(link, charter, _order(message.policy), record, _hashes(message.forks))
                 if message.refused:
                     logs.warning("documents_refused", device=link.key[1], refused=" ".join(message.refused[:8]))
-            case SessionWaiting() | SessionAccepted() | SessionRefused() | SessionEnded():
+            case SessionWaiting() | SessionAccepted() | SessionRefused() | SessionAway() | SessionEnded():
                 self._sessions.hear(link.key, message)
             case UnknownMessage():
                 self._metrics.unknown_messages.inc()

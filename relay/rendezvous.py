@@ -6,7 +6,8 @@
 
 A session is offered to the device over its link; each side gets a single-use ticket and opens a leg with it. The
 console's may come first and wait: it hears that the customer is asked, or why there will be no session. A leg whose
-other side does not come is hung up. The relay decides nothing else here: whoever holds a ticket is joined, and what
+other side does not come is hung up. A session whose legs were lost may be offered again, and then begins anew here. The
+relay decides nothing else here: whoever holds a ticket is joined, and what
 they say to each other is theirs to verify.
 """
 
@@ -189,6 +190,26 @@ class Rendezvous:
         )
         self._meetings[meeting.place] = meeting
         self._same_id.setdefault(session, []).append(meeting)
+
+    def close_lost(self, place: Place, key: tuple[OrganisationId, DeviceId], technician: str) -> list[Effect]:
+        """Its technician asks for the session again: what there still is of its old legs goes.
+
+        Raises Refused (session_known) where the session is another's, or is still being asked for.
+        """
+        meeting = self._meetings.get(place)
+        if meeting is None:
+            return []
+        if meeting.key != key or meeting.technician != technician or meeting.state in ("waiting", "refused"):
+            raise Refused("there is a session of this id already", code="session_known")
+        self._forget(meeting)
+        return [HangUp(leg, LOST, "the session goes on over another leg") for leg in meeting.legs.values()]
+
+    def device_away(self, place: Place, now: float) -> list[Effect]:
+        """The device's leg was lost, which a relay may hear of first from the device."""
+        meeting = self._meetings.get(place)
+        if meeting is None or meeting.state != "open":
+            return []
+        return self._half_gone(meeting, False, "the connection of the device was lost", now)
 
     def _forget(self, meeting: Meeting) -> None:
         del self._meetings[meeting.place]

@@ -19,7 +19,15 @@ from protocol.device_record import facts_of
 from protocol.errors import AuxilioError, Refused
 from protocol.ids import DeviceId, OrganisationId, SessionId, parse_session_id
 from protocol.leg import Refused as LegRefused
-from protocol.link import SessionAccepted, SessionClose, SessionEnded, SessionOffer, SessionRefused, SessionWaiting
+from protocol.link import (
+    SessionAccepted,
+    SessionAway,
+    SessionClose,
+    SessionEnded,
+    SessionOffer,
+    SessionRefused,
+    SessionWaiting,
+)
 from protocol.selector import matches
 from protocol.session import MAX_REQUEST_BYTES, SessionRequest, VerifiedRequest, verify_request
 from protocol.statement import Signed
@@ -36,6 +44,8 @@ from relay.rendezvous import Changed, CloseAtDevice, Effect, HangUp, Place, Rend
 from relay.splice import Leg
 from relay.store import devices, listing, sessions
 from relay.store.store import Store, storable
+
+FromDevice = SessionWaiting | SessionAccepted | SessionRefused | SessionAway | SessionEnded
 
 MAX_TEXT_CHARS = 500
 MAX_CODE_CHARS = 64
@@ -114,7 +124,31 @@ class Sessions:
             raise DeviceOffline("the device went offline")
         return self._offer(login, link, verified, signed)
 
-    def _offer(self, login: Login, link: Link, verified: VerifiedRequest, signed: Signed) -> SessionStarted:
+    async def resume(self, login: Login, device: DeviceId, signed: Signed) -> SessionStarted:
+        """Two new tickets for a session whose legs were lost; the device knows whether it still stands.
+
+        Neither its nonce nor its life matter: the device has used the one, and holds the request itself. Raises as
+        `start`.
+        """
+        link = await self._linked(login, device)
+        verified = await self._verify(login, device, signed, resume=True)
+        request, name = verified.request, verified.technician.name
+        effects = self._rendezvous.close_lost((login.organisation, request.session), link.key, name)
+        self._do(effects, link.key)
+        now = self._clock.now()
+        kept = await self._store.write(
+            lambda c: sessions.reopen_session(c, login.organisation, name, _storable_request(request), signed, now)
+        )
+        if not kept:
+            raise Conflict("there was another session of this id already", code="session_known")
+        current = self._links.get(link.key)
+        if current is not link:
+            raise DeviceOffline("the device went offline")
+        return self._offer(login, link, verified, signed, resume=True)
+
+    def _offer(
+        self, login: Login, link: Link, verified: VerifiedRequest, signed: Signed, *, resume: bool = False
+    ) -> SessionStarted:
         session = verified.request.session
         place = (link.key[0], session)
         console_ticket, device_ticket = (make_token(self._entropy(TICKET_BYTES)) for _ in range(2))
@@ -133,9 +167,10 @@ class Sessions:
         self._running[place] = _Running(link.key, verified.technician)
         self._wake.set()
         self._metrics.sessions.set(len(self._running))
-        link.send(SessionOffer(session=session, request=signed, ticket=device_ticket, leg_url=f"https://{link.relay}"))
+        url = f"https://{link.relay}"
+        link.send(SessionOffer(session=session, request=signed, ticket=device_ticket, leg_url=url, resume=resume))
         logs.info(
-            "session_offered",
+            "session_offered_again" if resume else "session_offered",
             organisation=link.key[0],
             device=link.key[1],
             session=session,
@@ -144,17 +179,18 @@ class Sessions:
         self._tell(link.key, session, "offered")
         return SessionStarted(session=session, ticket=console_ticket, leg_url=f"https://{login.relay}")
 
-    async def _verify(self, login: Login, device: DeviceId, signed: Signed) -> VerifiedRequest:
+    async def _verify(self, login: Login, device: DeviceId, signed: Signed, *, resume: bool = False) -> VerifiedRequest:
+        """resume: as of when it was made."""
         held = await self._authorities.get(login.organisation)
         # Read before it is verified, only to know under which id it wants to be offered.
-        claimed = parse_session_id(decode(signed.payload, SessionRequest, limit=MAX_REQUEST_BYTES).session)
+        claimed = decode(signed.payload, SessionRequest, limit=MAX_REQUEST_BYTES)
         verified = verify_request(
             signed,
             rules=held.authority.technician_rules(),
             organisation=login.organisation,
             device=device,
-            session=claimed,
-            now=self._clock.now(),
+            session=parse_session_id(claimed.session),
+            now=claimed.issued_at if resume else self._clock.now(),
         )
         if verified.technician.name != login.technician.name:
             raise Refused("the request is signed by somebody else than who is logged in", code="wrong_technician")
@@ -200,6 +236,9 @@ class Sessions:
             who = login.technician.name
             code, message = "withdrawn", f"ended by {who}"
             self._do(self._rendezvous.withdraw(place, code, message, self._clock.monotonic()), running.key)
+        elif (link := self._links.get((login.organisation, found.device))) is not None:
+            # Over here, but a device whose leg was lost may still wait for it to go on.
+            link.send(SessionClose(session=session, reason="withdrawn"))
         return await self.find(login, session)
 
     async def find(self, login: Login, session: SessionId) -> Session:
@@ -225,7 +264,7 @@ class Sessions:
 
     # -- what a device says over its link -------------------------------------------------------------------------
 
-    def hear(self, key: Key, message: SessionWaiting | SessionAccepted | SessionRefused | SessionEnded) -> None:
+    def hear(self, key: Key, message: FromDevice) -> None:
         """A word of a device on one of its own sessions; on any other it is ignored."""
         place = (key[0], message.session)
         meeting = self._rendezvous.get(place)
@@ -244,6 +283,8 @@ class Sessions:
                     hint=storable(message.hint, MAX_TEXT_CHARS),
                 )
                 effects = self._rendezvous.device_refuses(place, refusal, now)
+            case SessionAway():
+                effects = self._rendezvous.device_away(place, now)
             case SessionEnded():
                 reason = storable(message.reason, MAX_CODE_CHARS)
                 text = storable(message.message, MAX_TEXT_CHARS)

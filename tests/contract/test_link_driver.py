@@ -54,6 +54,8 @@ class Owner:
 
     def link_message(self, message: ToAgent) -> None: ...
 
+    is_waited_for = False
+
     def link_down(self, reason: str) -> None:
         self.downs.append(reason)
         task = asyncio.current_task()
