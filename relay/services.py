@@ -16,6 +16,7 @@ from relay.links import Links
 from relay.logins import Logins
 from relay.metrics import Metrics
 from relay.sessions import Sessions
+from relay.stopping import Stopping
 from relay.store.store import Store
 from relay.uploads import Uploads
 
@@ -38,3 +39,4 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     uploads: Uploads
     strangers: Buckets
     greeting: Crowd
+    stopping: Stopping

@@ -34,6 +34,7 @@ from relay.logins import Login, make_token
 from relay.metrics import Metrics
 from relay.rendezvous import Changed, CloseAtDevice, Effect, HangUp, Rendezvous, Say, Side, Splice
 from relay.splice import Leg
+from relay.stopping import Stopping
 from relay.store import devices, listing, sessions
 from relay.store.store import Store, storable
 
@@ -59,6 +60,7 @@ class Sessions:
         metrics: Metrics,
         clock: Clock,
         entropy: Callable[[int], bytes],
+        stopping: Stopping,
     ) -> None:
         self._store = store
         self._authorities = authorities
@@ -67,8 +69,11 @@ class Sessions:
         self._metrics = metrics
         self._clock = clock
         self._entropy = entropy
+        self._stopping = stopping
         self._rendezvous = Rendezvous()
         self._running: dict[SessionId, _Running] = {}
+        self._legs = 0
+        self._over = asyncio.Event()
         self._wake = asyncio.Event()
         links.on_gone(self._device_gone)
         authorities.on_change(self._review)
@@ -76,7 +81,8 @@ class Sessions:
     # -- what a console asks --------------------------------------------------------------------------------------
 
     async def nonce(self, login: Login, device: DeviceId) -> SessionNonce:
-        """Raises NotFound, DeviceOffline, TooMany (no_nonce)."""
+        """Raises NotFound, DeviceOffline, TooMany (no_nonce), Restarting."""
+        self._stopping.refuse()
         link = await self._linked(login, device)
         nonce = link.nonces.take(self._clock.monotonic())
         if nonce is None:
@@ -90,7 +96,8 @@ class Sessions:
 
     async def start(self, login: Login, device: DeviceId, signed: Signed) -> SessionStarted:
         """Raises what verify_request does; NotFound, DeviceOffline; Refused with code wrong_technician, out_of_scope,
-        nonce_unknown, too_many_sessions; Conflict (session_known)."""
+        nonce_unknown, too_many_sessions; Conflict (session_known); Restarting."""
+        self._stopping.refuse()
         link = await self._linked(login, device)
         verified = await self._verify(login, device, signed)
         request = verified.request
@@ -253,11 +260,11 @@ class Sessions:
         return self._rendezvous.claim(session, ticket)
 
     def arrive(self, session: SessionId, side: Side, leg: Leg) -> None:
-        self._metrics.legs.inc()
+        self._count_legs(1)
         self._do(self._rendezvous.arrive(session, side, leg, self._clock.monotonic()), self._key_of(session))
 
     def leave(self, session: SessionId, side: Side, leg: Leg, *, clean: bool, reason: str) -> None:
-        self._metrics.legs.dec()
+        self._count_legs(-1)
         now = self._clock.monotonic()
         key = self._key_of(session)
         text = storable(reason, MAX_TEXT_CHARS)
@@ -277,6 +284,22 @@ class Sessions:
             except TimeoutError:
                 continue
             self._wake.clear()
+
+    async def wait_over(self, timeout_s: float) -> bool:
+        """Until no session is live and no leg is left, which still may carry its last bytes; False at the end of
+        `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self._running or self._legs:
+                    self._over.clear()
+                    await self._over.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def __len__(self) -> int:
+        """Those that are not over."""
+        return len(self._running)
 
     def end_all(self, code: str, message: str) -> None:
         for session, running in list(self._running.items()):
@@ -306,6 +329,11 @@ class Sessions:
             # A certificate may end within a session: the device decides on that. A revocation may not wait.
             return None if exc.reason == "expired" else exc.message
         return None
+
+    def _count_legs(self, change: int) -> None:
+        self._legs += change
+        self._metrics.legs.set(self._legs)
+        self._over.set()
 
     def _key_of(self, session: SessionId) -> Key | None:
         meeting = self._rendezvous.get(session)
@@ -338,6 +366,7 @@ class Sessions:
         if over and self._running.pop(change.session, None) is not None:
             self._metrics.sessions_over.labels(state=change.state).inc()
             self._metrics.sessions.set(len(self._running))
+            self._over.set()
         self._store.write_soon(
             lambda c: sessions.set_state(c, key[0], change.session, change.state, change.reason, change.message, now),
             "session_state",
