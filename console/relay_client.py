@@ -133,6 +133,15 @@ class Relay:
     async def put_mail(self, fingerprint_hex: str, certificate: str) -> None:
         await self._call("PUT", f"/v1/mailbox/{fingerprint_hex}", None, body=Mail(certificate=certificate))
 
+    async def mail(self) -> Mail | None:
+        """What waits for the key that is logged in."""
+        try:
+            return await self._call("GET", "/v1/mailbox", Mail)
+        except Refused as exc:
+            if _nothing_there(exc):
+                return None
+            raise
+
     async def _call(
         self,
         method: str,

@@ -279,9 +279,11 @@ class SessionBroker:
         if self._times_away > MAX_AWAY:
             raise Ended("the connection was lost too often", ending="lost")
         self.is_away = away
-        self._journal.record("session_away" if away else "session_back", session=self.session)
         if away:
+            self._journal.record("session_away", session=self.session)
             self._on_away()
+        else:
+            self._journal.record("session_back", session=self.session)
 
     def _note_turned_down(self, message: TurnedDown) -> None:
         self._turned_down += 1
