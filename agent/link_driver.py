@@ -66,6 +66,9 @@ class Owner(Protocol):
 
     def link_down(self, reason: str) -> None: ...
 
+    def refused(self, reason: str, relay: RelayAddress) -> None:
+        """The relay said goodbye instead of welcome."""
+
     @property
     def is_waited_for(self) -> bool:
         """A session waits for the link, and somebody for the session."""
@@ -84,6 +87,14 @@ class _Ended(Exception):
         self.reason = reason
         self.return_after_s = return_after_s
         self.ours = ours
+
+
+class _Refused(_Ended):
+    """A goodbye in the place of a welcome."""
+
+    def __init__(self, goodbye: Goodbye) -> None:
+        super().__init__(f"the relay said goodbye: {goodbye.reason[:200]}", goodbye.return_after_s)
+        self.code = goodbye.reason
 
 
 class LinkDriver:
@@ -294,6 +305,9 @@ class LinkDriver:
                 hello = self._owner.hello(challenge, relay)
                 connection.send_text(encode(hello).decode("utf-8"))
                 return await self._expect(connection, Welcome)
+        except _Refused as exc:
+            self._owner.refused(exc.code, relay)
+            raise
         except TimeoutError as exc:
             raise RelayUnreachable(f"{relay.dialled_name} did not complete the handshake") from exc
 
@@ -301,7 +315,7 @@ class LinkDriver:
         text = await connection.receive()
         message = decode_to_agent(text if isinstance(text, str) else "")
         if isinstance(message, Goodbye):
-            raise _Ended(f"the relay said goodbye: {message.reason[:200]}", message.return_after_s)
+            raise _Refused(message)
         if not isinstance(message, type_):
             raise PeerFault(f"the relay sent {type(message).__name__} where {type_.__name__} is due")
         return message

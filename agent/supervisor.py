@@ -22,6 +22,7 @@ from agent.admission import DeviceView
 from agent.control import MAX_LOG_BYTES, ControlRequest, ControlServer, Peer, check_peer, socket_path
 from agent.documents import Documents
 from agent.fetching import Fetcher
+from agent.introducing import UNKNOWN, Introducer
 from agent.journal import FileJournal, read_journal
 from agent.link_driver import LinkDriver
 from agent.membership import load_keys, load_membership
@@ -118,6 +119,7 @@ class Agent:
             resume_for_s=resume_for_s,
             away=self.link.session_lost,
         )
+        self.introducer = Introducer(state, self.documents, self.membership.organisation, self.journal, self.link.hurry)
         self.offers = Offers(self.fetcher, self.desk.offer)
         make_reporter = partial(
             Reporter,
@@ -147,7 +149,14 @@ class Agent:
                 loop.add_signal_handler(number, self._stop.set)
         await self._listen()
         self.journal.record("started", agent=RELEASE, device=self.membership.device)
-        parts = (self.link.run, self.reports.run, self.fetcher.run, self.offers.run, self._keep_house)
+        parts = (
+            self.link.run,
+            self.reports.run,
+            self.fetcher.run,
+            self.offers.run,
+            self.introducer.run,
+            self._keep_house,
+        )
         unwatch = platform.watch_network(self.link.network_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -270,6 +279,10 @@ class Agent:
         self.fetcher.link_down()
         self.desk.link_down()
         self.reports.link_down()
+
+    def refused(self, reason: str, relay: RelayAddress) -> None:
+        if reason == UNKNOWN:
+            self.introducer.unknown_at(relay)
 
     @property
     def is_waited_for(self) -> bool:

@@ -54,6 +54,17 @@ class Published(Record, frozen=True, kw_only=True):
     sha256: Sha256
 
 
+class Introduction(Strict, frozen=True, kw_only=True):
+    """POST /v1/organisations/{org}/introduce: a device of the organisation's that another relay knew.
+
+    enrolment: what it once joined with; its token may be used up and over by now.  record: the word of an admin on it,
+    which stands in the place of the token's.
+    """
+
+    enrolment: Signed
+    record: Signed
+
+
 class EnrolAnswer(Record, frozen=True, kw_only=True):
     """POST /v1/organisations/{org}/enrol. tags: what the token suggests; they count only in a device record."""
 

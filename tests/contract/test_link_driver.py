@@ -56,6 +56,9 @@ class Owner:
 
     is_waited_for = False
 
+    def refused(self, reason: str, relay: RelayAddress) -> None:
+        raise AssertionError(reason)
+
     def link_down(self, reason: str) -> None:
         self.downs.append(reason)
         task = asyncio.current_task()
