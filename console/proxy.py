@@ -124,7 +124,7 @@ class _Far(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.ended.set()
-        return True  # what we still have to say may go on
+        return False  # SSH is over when the device ends it: nothing that we still say would be heard
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()

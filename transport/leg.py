@@ -346,8 +346,8 @@ class Leg:
         """Whether the connection was lost, and not ended by somebody."""
         if self._resuming is None or self.error is not None or self._connection.fault is not None:
             return False
-        if self._closing and self._stream.all_taken:
-            return False
+        if self._closing and (self._stream.all_taken or self._stream.peer_finished):
+            return False  # nobody is left who would hear, or who would speak
         return may_go_on(closed.code)
 
     async def _resume(self) -> bool:
