@@ -7,36 +7,35 @@ The peer is what the device runs for OpenSSH's way: `ssh -N -R` and the sshd tha
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from tests.bench.openssh import Chain
 from tests.bench.ours import Stock
-from tests.bench.processes import Memory, cpu_s, memory, settle
-from tests.bench.rows import Row, pair
+from tests.bench.processes import cpu_s, memory, settle
+from tests.bench.rows import Row
 from tests.bench.settings import Settings
 
 NAME = "idle device"
 
+Processes = Callable[[], list[int]]
+
 
 def measure(ours: Stock, peer: Chain, settings: Settings) -> list[Row]:
-    agent, chain = ours.device_side, peer.device_side
-    settle(lambda: [*agent(), *chain()])
-    held, peer_held = memory(agent()), memory(chain())
-    link = memory(chain()[:1])
-    before = cpu_s(agent()), cpu_s(chain())
+    rows = compare(ours.device_side, peer.device_side, settings)
+    link = memory(peer.device_side()[:1])
+    rows[0].note = f"of the peer's, `ssh -N -R` alone: RSS {link.rss / 1024:.1f}, PSS {link.pss / 1024:.1f} MiB"
+    return rows
+
+
+def compare(ours: Processes, peer: Processes, settings: Settings) -> list[Row]:
+    settle(lambda: [*ours(), *peer()])
+    held, peer_held = memory(ours()), memory(peer())
+    before = cpu_s(ours()), cpu_s(peer())
     time.sleep(settings.idle_s)
-    after = cpu_s(agent()), cpu_s(chain())
-    spent = [1e6 * (after[side] - before[side]) / settings.idle_s for side in (0, 1)]
-    note = f"of the peer's, `ssh -N -R` alone: RSS {_mib(link.rss):.1f}, PSS {_mib(link.pss):.1f} MiB"
+    after = cpu_s(ours()), cpu_s(peer())
+    spent, peer_spent = (1e6 * (after[side] - before[side]) / settings.idle_s for side in (0, 1))
     return [
-        Row(f"{NAME}, RSS", "MiB", _mib(held.rss), _mib(peer_held.rss), note=note, more=_link(link)),
-        Row(f"{NAME}, PSS", "MiB", _mib(held.pss), _mib(peer_held.pss)),
-        pair(f"{NAME}, CPU per second", "us", spent[:1], spent[1:], seconds=settings.idle_s),
+        Row(f"{NAME}, RSS", "MiB", held.rss / 1024, peer_held.rss / 1024),
+        Row(f"{NAME}, PSS", "MiB", held.pss / 1024, peer_held.pss / 1024),
+        Row(f"{NAME}, CPU per second", "us", spent, peer_spent, more={"seconds": settings.idle_s}),
     ]
-
-
-def _mib(kib: int) -> float:
-    return kib / 1024
-
-
-def _link(held: Memory) -> dict[str, float]:
-    return {"peer_link_rss": round(_mib(held.rss), 2), "peer_link_pss": round(_mib(held.pss), 2)}

@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from tests.bench import bulk, copies, devices, idle, keys, machine, opening
+from tests.bench import beside_mesh, bulk, copies, devices, idle, keys, machine, meshcentral, opening
 from tests.bench.openssh import Chain
 from tests.bench.ours import Own, Stock
 from tests.bench.rows import Row
 from tests.bench.settings import Settings
-from tests.bench.ways import NotAvailable
+from tests.bench.ways import attempt
 from tests.support.world import World
 
 Measure = Callable[[], list[Row]]
@@ -35,7 +34,7 @@ def take(settings: Settings) -> tuple[list[Row], dict[str, Any]]:
         for name, measure in _measurements(world, chain, settings):
             print(f"measuring: {name}", file=sys.stderr, flush=True)
             began, before = time.monotonic(), machine.CpuTimes.now()
-            rows += _rows(name, measure)
+            rows += attempt(name, measure)
             took[name] = {**before.until(machine.CpuTimes.now()), "seconds": round(time.monotonic() - began, 1)}
     return rows, facts
 
@@ -46,13 +45,5 @@ def _measurements(world: World, chain: Chain, settings: Settings) -> Iterator[tu
     for part in (opening, keys, bulk, copies):
         yield part.NAME, functools.partial(part.measure, stock, own, chain, settings)
     yield devices.NAME, lambda: devices.measure(chain, settings)
-
-
-def _rows(name: str, measure: Measure) -> list[Row]:
-    try:
-        return measure()
-    except NotAvailable as exc:
-        return [Row(name, "", None, None, note=str(exc))]
-    except Exception as exc:
-        traceback.print_exc()
-        return [Row(name, "", None, None, note=f"failed: {type(exc).__name__}: {exc}"[:300])]
+    if settings.meshcentral:
+        yield meshcentral.NAME, lambda: beside_mesh.measure(stock, settings)

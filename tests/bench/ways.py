@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from tests.bench.processes import WITHIN_S, cpu_s, descendants, settle
+from tests.bench.rows import Row
 from tests.support.agent_process import wait_until
 
 QUIET_S = 0.2
@@ -74,6 +76,17 @@ def settled(way: Way) -> None:
     """Wait until no session is left, and nothing of the way is busy: the end of one is not to be in the next."""
     wait_until(way.is_quiet, f"{way.name}: no session is left", WITHIN_S)
     settle(lambda: standing(way), QUIET_S)
+
+
+def attempt(name: str, measure: Callable[[], list[Row]]) -> list[Row]:
+    """Its rows; or one that says why there are none."""
+    try:
+        return measure()
+    except NotAvailable as exc:
+        return [Row(name, "", None, None, note=str(exc))]
+    except Exception as exc:
+        traceback.print_exc()
+        return [Row(name, "", None, None, note=f"failed: {type(exc).__name__}: {exc}"[:300])]
 
 
 def run(way: Way, command: Sequence[str], *, stdin: Any = subprocess.DEVNULL) -> subprocess.CompletedProcess[bytes]:

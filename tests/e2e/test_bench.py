@@ -11,7 +11,16 @@ from pathlib import Path
 from tests.support.relay_process import ROOT
 
 KEYS = {"name", "unit", "ours", "peer", "ratio", "aim", "met"}
-SMALL = {"ROUNDS": "1", "OPENS": "1", "MIB": "1", "KEYS": "20", "LINKS": "8", "PEER_LINKS": "1", "IDLE_S": "1"}
+SMALL = {
+    "ROUNDS": "1",
+    "OPENS": "1",
+    "MIB": "1",
+    "KEYS": "20",
+    "LINKS": "8",
+    "PEER_LINKS": "1",
+    "IDLE_S": "1",
+    "MESHCENTRAL": "0",
+}
 WITH_AIMS = {
     "cold open",
     "keystroke p50",
