@@ -66,15 +66,9 @@ def certified(world: World, name: str) -> KeySigner:
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "code"),
-    [
-        ("noshell", {"may": "view,files"}, "no_right"),
-        ("elsewhere", {"scope": "tag:site=lisbon"}, "out_of_scope"),
-    ],
+    ("name", "options"), [("viewer", {"may": "view"}), ("elsewhere", {"scope": "tag:site=lisbon"})]
 )
-def test_without_the_right_or_the_scope_there_is_no_shell(
-    world: World, name: str, options: dict[str, str], code: str
-) -> None:
+def test_without_the_right_or_the_scope_there_is_no_shell(world: World, name: str, options: dict[str, str]) -> None:
     world.technician(name, **options)
     other = world.login(name)
     with Watch(world):
@@ -84,6 +78,17 @@ def test_without_the_right_or_the_scope_there_is_no_shell(
         assert "hint:" in said and "Traceback" not in said
         stock = other.run(other.stock_ssh(world.host, "id"))
         assert stock.returncode == 255 and b"uid=" not in stock.stdout
+
+
+def test_who_may_do_files_alone_has_stock_ssh_for_files_and_no_program(world: World) -> None:
+    world.technician("filer", may="view,files")
+    filer = world.login("filer")
+    stock = filer.run(filer.stock_ssh(world.host, "id"))
+    assert stock.returncode == 254 and b"uid=" not in stock.stdout
+    assert b"filer has the rights: files, view" in stock.stderr
+    with Watch(world):
+        done = filer.run(filer.auxilio("ssh", world.device, "--", "id"))
+        assert done.returncode == 255 and b"uid=" not in done.stdout
 
 
 def test_another_account_than_the_certificates_is_refused(world: World) -> None:

@@ -80,14 +80,14 @@ def test_the_modem_s_page_is_reached_by_the_name_gateway(
     device: Namespace, modem: Namespace, tmp_path: Path, near: str, far: str, via: str
 ) -> None:
     """By its link-local address, too, as routers announce themselves."""
-    family, nodad = ("-6 ", " nodad") if ":" in via else ("", "")
+    everywhere, nodad = ("::/0", " nodad") if ":" in via else ("default", "")
     modem.ip(f"addr add {far} dev lan{nodad}", "link set lan up")
     device.ip(f"addr add {near} dev lan{nodad}", "link set lan up")
     bind = far.split("/")[0]
-    if family:
+    if nodad:
         modem.ip("addr add fe80::1/64 dev lan nodad")
         bind = "::"
-    device.ip(f"{family}route add default via {via} dev lan")
+    device.ip(f"route add {everywhere} via {via} dev lan")
     server = serve_page(modem, tmp_path, bind)
     try:
         out = device.run(sys.executable, "-c", SESSION, "8080", far.split("/")[0], "fe80::1", "localhost")

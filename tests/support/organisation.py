@@ -61,6 +61,7 @@ class Organisation:
 
     def __init__(self, *relays: Relay, now: int | None = None, **policy: Any) -> None:
         self.now = int(time.time()) if now is None else now
+        self._is_present = now is None
         self.root, self.spare, self.policy_key, self.ca, self.enrolment_ca = (new_key() for _ in range(5))
         self.serial = 0
         self.charters = [self._charter(1, None)]
@@ -217,6 +218,8 @@ class Organisation:
         self, by: TechnicianKey, device: DeviceId, nonce: str, /, session: SessionId | None = None, **changes: Any
     ) -> tuple[SessionId, Signed]:
         session = session or SessionId(random_id(os.urandom(16)))
+        # On a slow machine a module's tests take longer than a request lives.
+        now = int(time.time()) if self._is_present else self.now
         fields: dict[str, Any] = {
             "organisation": self.id,
             "device": device,
@@ -228,8 +231,8 @@ class Organisation:
             "ssh_key": by.public_line,
             "policy": self.policy_number,
             "nonce": nonce,
-            "issued_at": self.now,
-            "expires_at": self.now + 60,
+            "issued_at": now,
+            "expires_at": now + 60,
         }
         request = SessionRequest(**{**fields, **changes})
         return session, seal_statement(by.signer, SESSION, encode(request))

@@ -201,6 +201,7 @@ CASES: dict[str, Case] = {
     "GET /v1/devices": lists,
     f"GET {_D}": plain,
     f"GET {_D}/sections/{{name}}": plain,
+    f"GET {_D}/history": plain,
     f"GET {_D}/record": plain,
     f"PUT {_D}/record": records,
     f"POST {_D}/sessions/nonce": plain,

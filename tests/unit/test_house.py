@@ -37,6 +37,7 @@ TASK_DRIVERS = {
 """Drivers whose tasks live as long as an object of theirs, which keeps them and ends them: no TaskGroup fits."""
 
 CLOCK_READERS = {
+    "agent/show.py",
     "agent/state.py",
     "console/demo/processes.py",
     "console/demo/steps.py",
