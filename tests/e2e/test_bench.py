@@ -1,0 +1,63 @@
+"""`make bench` in small: every row comes out, from real processes, so that it does not rot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.relay_process import ROOT
+
+KEYS = {"name", "unit", "ours", "peer", "ratio", "aim", "met"}
+SMALL = {
+    "ROUNDS": "1",
+    "OPENS": "1",
+    "MIB": "1",
+    "KEYS": "20",
+    "LINKS": "8",
+    "PEER_LINKS": "1",
+    "IDLE_S": "1",
+    "MESHCENTRAL": "0",
+}
+WITH_AIMS = {
+    "cold open",
+    "keystroke p50",
+    "keystroke p99",
+    "bulk down",
+    "bulk up",
+    "relay CPU per GiB down",
+    "relay CPU per GiB up",
+    *(f"copy {direction}, {tool}" for direction in ("down", "up") for tool in ("scp", "sftp", "auxilio cp")),
+    "relay, per device: PSS",
+    "relay, per device: CPU to link",
+}
+
+
+def test_the_bench_measures_every_row_beside_openssh_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    output = tmp_path / "bench.json"
+    settings = {f"AUXILIO_BENCH_{name}": value for name, value in SMALL.items()}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.bench"],
+        cwd=ROOT,
+        env={**os.environ, **settings, "AUXILIO_BENCH_OUTPUT": str(output), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    rows = {row["name"]: row for row in json.loads(output.read_text())}
+    assert all(row.keys() >= KEYS for row in rows.values())
+    assert {name for name, row in rows.items() if row["aim"]} == WITH_AIMS
+    for name in WITH_AIMS:
+        row = rows[name]
+        assert row["ours"] > 0 and row["peer"] > 0, row
+        assert row["ratio"] == float(f"{row['ours'] / row['peer']:.3g}")
+        assert row["met"] is not None
+        assert name in done.stdout
+    machine = json.loads((tmp_path / "bench-machine.json").read_text())
+    assert {"cores", "kernel", "openssh", "ssh_cipher", "measurements"} <= machine.keys()
+    assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench-machine.json"}
