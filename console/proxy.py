@@ -36,7 +36,7 @@ CASE_VARIABLE = "AUXILIO_CASE"
 DEFAULT_PURPOSE = "remote shell"
 
 HANGUP_S = 5.0
-"""For the goodbye to reach the device, and the device to close, once ssh is gone."""
+"""For ssh's last words to be read and sent, once it is gone."""
 
 CAPABILITIES = ("shell", "files", "forward")
 """Stock ssh does not tell its ProxyCommand what it is for; devices check every channel anyway."""
@@ -68,7 +68,10 @@ def parser() -> argparse.ArgumentParser:
 def main(home: Home, arguments: Sequence[str]) -> int:
     """Returns 0 when either side ended the connection in order. Raises AuxilioError."""
     options = parser().parse_args(arguments)
-    return asyncio.run(_run(home, options))
+    status = asyncio.run(_run(home, options))
+    # ssh waits for us, and an interpreter takes its time to tidy up where nothing is left to be kept.
+    sys.stderr.flush()
+    os._exit(status)
 
 
 async def _run(home: Home, options: argparse.Namespace) -> int:
@@ -141,9 +144,9 @@ async def pump(leg: Leg) -> None:
     to us then, and the device is to hear it, else the session counts as lost there.
     """
     transport, far = await leg.create_connection(_Far)
-    loop = asyncio.get_running_loop()
+    hung_up = asyncio.Event()
     with contextlib.suppress(AttributeError, NotImplementedError):  # Windows has neither
-        loop.add_signal_handler(signal.SIGHUP, lambda: loop.call_later(HANGUP_S, far.ended.set))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
 
     async def up() -> None:
         async for data in (pipes if pipes.may_wait_in_loop(0) else threads).chunks(0):
@@ -151,8 +154,17 @@ async def pump(leg: Leg) -> None:
             transport.write(data)
         transport.write_eof()
 
+    async def leave(sending: asyncio.Task[None]) -> None:
+        """ssh waits for our end: no longer than its last words take to be on their way."""
+        await hung_up.wait()
+        await asyncio.wait((sending,), timeout=HANGUP_S)
+        leg.leave()
+        far.ended.set()
+
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(up())
+        leaving = tasks.create_task(leave(sending))
         await far.ended.wait()
         sending.cancel()
+        leaving.cancel()
     await far.out.drain()

@@ -177,6 +177,11 @@ class Stream:
         return self._peer_end is not None
 
     @property
+    def all_said(self) -> bool:
+        """We said FIN, whoever may have heard it."""
+        return self._fin_sent
+
+    @property
     def all_taken(self) -> bool:
         """We said FIN, and the far end has consumed everything before it."""
         return self._fin_sent and self._acked == self._sent

@@ -128,6 +128,7 @@ class Leg:
         self._ack_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._leaving = False
         self._ended = asyncio.Event()
         self.error: AuxilioError | None = None
         self._loop = asyncio.get_running_loop()
@@ -186,6 +187,12 @@ class Leg:
         if not self.is_away:
             self._connection.abort()
 
+    def leave(self) -> None:
+        """Say what was written, and do not wait for the far end to take it."""
+        self._leaving = True
+        self._close(ABORT_WITHIN_S)
+        self._pump()
+
     def close(self) -> None:
         """Say nothing more; end when the far end has taken what was written, or after FLUSH_WITHIN_S."""
         self._close(FLUSH_WITHIN_S)
@@ -221,7 +228,8 @@ class Leg:
             while self._connection.is_writable and (frame := self._stream.next_frame()) is not None:
                 self._connection.send_binary(frame)
         self._heed_backlog()
-        if self._closing and self._stream.all_taken:
+        said = self._stream.all_said if self._leaving else self._stream.all_taken
+        if self._closing and said:
             self._connection.close(NORMAL, "done")
 
     def _heed_backlog(self) -> None:
@@ -346,7 +354,7 @@ class Leg:
         """Whether the connection was lost, and not ended by somebody."""
         if self._resuming is None or self.error is not None or self._connection.fault is not None:
             return False
-        if self._closing and (self._stream.all_taken or self._stream.peer_finished):
+        if self._closing and (self._leaving or self._stream.all_taken or self._stream.peer_finished):
             return False  # nobody is left who would hear, or who would speak
         return may_go_on(closed.code)
 
