@@ -6,7 +6,9 @@ export PYTHONDONTWRITEBYTECODE :=
 # More at once than there are cores: most of a test's time is waiting for deadlines and other processes.
 TESTS := $(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests --ignore=tests/unit
 
-.PHONY: help setup demo test test-long check bench lock clean
+SECONDS := 300
+
+.PHONY: help setup demo test test-long check fuzz bench lock clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
@@ -31,6 +33,10 @@ test-long:       ## check, and all other tests in their long form: for a night
 	@build/setup.sh tests
 	@build/check.sh
 	@AUXILIO_LONG=1 $(TESTS)
+
+fuzz:            ## every decoder that faces the network, fuzzed by coverage; SECONDS=300
+	@build/setup.sh
+	@$(BIN)/python -m tests.fuzz $(SECONDS)
 
 bench:           ## measurements, each as a ratio to a peer in the same run; JSON in var/bench.json
 	@build/setup.sh bench
