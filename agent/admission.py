@@ -194,6 +194,11 @@ def _check_scope(verified: VerifiedRequest, view: DeviceView) -> None:
         raise Refused(f"the device is outside {technician.name}'s scope", code="out_of_scope", hint=hint)
 
 
+def leg_relay(view: DeviceView, leg_url: str) -> Relay:
+    """The policy's relay that `leg_url` names. Raises Refused (unknown_relay, no_policy, device_removed)."""
+    return _relay(_held_policy(view), leg_url)
+
+
 def _address(url: str) -> RelayAddress | None:
     try:
         return parse_address(url)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from agent.command_input import read_input
+from agent.command_input import entry_count, look_period, read_input
 from agent.messages import say, say_error
 from agent.release import RELEASE
 from agent.state import customer_state_dir, default_state_dir
@@ -92,7 +92,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--join", metavar="TOKEN", help="join first, where this device has not joined yet")
     sub.add_argument("--verbose", action="store_true", help="say more on standard error")
     sub.add_argument(
-        "--look-every", type=_look, default=300.0, metavar="S", help="look at the device every S seconds (default 300)"
+        "--look-every",
+        type=look_period,
+        default=300.0,
+        metavar="S",
+        help="look at the device every S seconds (default 300)",
+    )
+    sub.add_argument(
+        "--resume-for",
+        type=parse_duration,
+        default=600,
+        metavar="DURATION",
+        help="how long a session waits for a connection that was lost (default 10m)",
     )
     sub = add("status", _status, "show how it stands", "auxilio-agent status --json")
     sub.add_argument("--json", action="store_true", help="print it as JSON")
@@ -105,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         help="wait so long for it to have joined and be connected",
     )
     sub = add("log", _log, "show the log of requests, sessions and commands", "auxilio-agent log -n 20")
-    sub.add_argument("-n", type=_count, default=50, metavar="N", help="the last N entries (default 50; 0: all)")
+    sub.add_argument("-n", type=entry_count, default=50, metavar="N", help="the last N entries (default 50; 0: all)")
     sub.add_argument("--json", action="store_true", help="print entries as JSON lines")
     sub = add("allow", _allow, "let the technician in who is asking", "auxilio-agent allow")
     sub.add_argument("session", nargs="?", default="", help="the session, where several ask")
@@ -140,20 +151,6 @@ def _folder(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("it is empty")
     return Path(text)
-
-
-def _look(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0.1 <= (value := float(text)) <= 86_400:
-            return value
-    raise argparse.ArgumentTypeError("seconds between 0.1 and 86400 are due")
-
-
-def _count(text: str) -> int:
-    with contextlib.suppress(ValueError):
-        if 0 <= (value := int(text)) <= 1_000_000:
-            return value
-    raise argparse.ArgumentTypeError("a number between 0 and 1000000 is due")
 
 
 def run(arguments: list[str]) -> int:
@@ -262,7 +259,9 @@ def _run(options: argparse.Namespace) -> int:
         format="auxilio-agent: %(message)s",
         stream=sys.stderr,
     )
-    if run_agent(options.state, SystemClock(), look_s=options.look_every, token=options.join):
+    if run_agent(
+        options.state, SystemClock(), look_s=options.look_every, resume_for_s=options.resume_for, token=options.join
+    ):
         print(say("left"))
     return EXIT_OK
 

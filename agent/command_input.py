@@ -1,7 +1,9 @@
-"""What a command takes from a file or from standard input. Bounded."""
+"""What a command takes: its arguments' values, a file, or standard input. Bounded."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import sys
 from pathlib import Path
 
@@ -25,3 +27,17 @@ def read_input(path: Path | None, what: str, limit: int) -> str:
     if len(text) > limit:
         raise ConfigInvalid(f"the {what} is too long to be one", hint="Is it the right file?")
     return text
+
+
+def look_period(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0.1 <= (value := float(text)) <= 86_400:
+            return value
+    raise argparse.ArgumentTypeError("seconds between 0.1 and 86400 are due")
+
+
+def entry_count(text: str) -> int:
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := int(text)) <= 1_000_000:
+            return value
+    raise argparse.ArgumentTypeError("a number between 0 and 1000000 is due")

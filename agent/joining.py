@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.documents import Documents
 from agent.identity import forget_aside, settle
 from agent.machine import Machine
-from agent.membership import JOIN_TOKEN, DeviceKeys, Membership, load_or_make_keys
+from agent.membership import ENROLMENT, JOIN_TOKEN, DeviceKeys, Membership, load_or_make_keys
 from agent.platform import this_machine
 from agent.release import BUILT_AT
 from agent.state import StateDir
@@ -53,6 +53,7 @@ KEPT_FOR_ONE = (
     "spool.sqlite",
     "spool.sqlite-wal",
     "spool.sqlite-shm",
+    ENROLMENT,
 )
 """What an organisation is told or told us, besides the charters."""
 
@@ -168,6 +169,7 @@ async def _join(state: StateDir, token: JoinToken, clock: Clock, way: Way) -> Me
     documents.accept_charters(answer.charters)
     documents.accept_policy(answer.policy)
     documents.save()
+    state.write_as(ENROLMENT, signed)
     save_way(state, way)
     if grant.uses > 1:
         state.write(JOIN_TOKEN, token.text().encode("ascii"))

@@ -22,6 +22,9 @@ NEXT_RELAY_S = 1.0
 """At most, between a relay that could not be had and the next one of the same round. Some jitter is enough there:
 whoever lost a link has waited already."""
 
+WAITED_FOR_S = 1.0
+"""At most, between dials while a technician waits for a session to go on; that ends with the session's own patience."""
+
 NETWORK_DIALS_EVERY_S, NETWORK_DIALS_AT_ONCE = 10.0, 3
 """A modem that restarts changes the network three times (cable, address, route), and each may be the one that helps. A
 machine whose containers come and go changes its network every second, and a relay that is down must not notice."""
@@ -100,11 +103,19 @@ class LinkMachine:
         self.since_at = int(at)
 
     def on_ended(
-        self, reason: str, now: float, at: float, *, return_after_s: float | None = None, ours: bool = False
+        self,
+        reason: str,
+        now: float,
+        at: float,
+        *,
+        return_after_s: float | None = None,
+        ours: bool = False,
+        waited_for: bool = False,
     ) -> None:
         """The attempt failed or the link ended.
 
         ours: the reason lies on this side (the network, a sleep, a setting), so the same relay is dialled again.
+        waited_for: somebody sits before a session that goes on once there is a link.
         The reason that ended a link is kept, not those of the attempts after it: it answers "why was it offline?",
         to the relay in the next Hello and to whoever asks for the status.
         """
@@ -127,6 +138,8 @@ class LinkMachine:
             return
         self._backoff.disconnected(now, blamed=not ours)
         self._deadline = now + self._backoff.next_delay_s(self._uniform, return_after_s=return_after_s)
+        if waited_for:
+            self.hurry(now + self._uniform(0.0, WAITED_FOR_S))
 
     def hurry(self, at: float) -> None:
         """A policy names other relays, or somebody set another way: wait no longer than until `at`."""

@@ -66,6 +66,14 @@ class Owner(Protocol):
 
     def link_down(self, reason: str) -> None: ...
 
+    def refused(self, reason: str, relay: RelayAddress) -> None:
+        """The relay said goodbye instead of welcome."""
+
+    @property
+    def is_waited_for(self) -> bool:
+        """A session waits for the link, and somebody for the session."""
+        ...
+
 
 MAX_UNREAD_CHARS = 4 * 1024 * 1024
 """Waiting for a relay that does not read, besides what the connection holds: then it is left."""
@@ -79,6 +87,14 @@ class _Ended(Exception):
         self.reason = reason
         self.return_after_s = return_after_s
         self.ours = ours
+
+
+class _Refused(_Ended):
+    """A goodbye in the place of a welcome."""
+
+    def __init__(self, goodbye: Goodbye) -> None:
+        super().__init__(f"the relay said goodbye: {goodbye.reason[:200]}", goodbye.return_after_s)
+        self.code = goodbye.reason
 
 
 class LinkDriver:
@@ -145,16 +161,25 @@ class LinkDriver:
 
     def network_changed(self) -> None:
         """Dial now, if we are waiting; else see at once whether the link can still stand."""
-        now = self._clock.monotonic()
-        self.machine.on_network_changed(now)
+        self.machine.on_network_changed(self._clock.monotonic())
         self._wake.set()
+        self.doubt()
+
+    def session_lost(self) -> None:
+        """A session's leg broke, and goes on once it is offered over the link: dial now, or see whether it stands."""
+        self.hurry()
+        self.doubt()
+
+    def doubt(self) -> None:
+        """See at once whether the link can still stand."""
+        now = self._clock.monotonic()
         if self._connection is None or self._liveness is None:
             return
         addresses = self._connection.addresses
         if addresses is not None and has_moved(addresses[0], platform.source_address(addresses[1])):
             self._end("the network changed", ours=True)
             return
-        log.info("the network changed, but not the way to the relay: asking it")
+        log.info("something changed, but not the way to the relay: asking it")
         self._liveness.probe(now)
 
     def _woke(self, slept_s: float) -> None:
@@ -189,7 +214,12 @@ class LinkDriver:
             self._connection, self._liveness, self.address = None, None, None
             now = self._clock.monotonic()
             self.machine.on_ended(
-                ended.reason, now, self._clock.now(), return_after_s=ended.return_after_s, ours=ended.ours
+                ended.reason,
+                now,
+                self._clock.now(),
+                return_after_s=ended.return_after_s,
+                ours=ended.ours,
+                waited_for=self._owner.is_waited_for,
             )
             if ended.ours:
                 self.machine.on_network_changed(now)
@@ -275,6 +305,9 @@ class LinkDriver:
                 hello = self._owner.hello(challenge, relay)
                 connection.send_text(encode(hello).decode("utf-8"))
                 return await self._expect(connection, Welcome)
+        except _Refused as exc:
+            self._owner.refused(exc.code, relay)
+            raise
         except TimeoutError as exc:
             raise RelayUnreachable(f"{relay.dialled_name} did not complete the handshake") from exc
 
@@ -282,7 +315,7 @@ class LinkDriver:
         text = await connection.receive()
         message = decode_to_agent(text if isinstance(text, str) else "")
         if isinstance(message, Goodbye):
-            raise _Ended(f"the relay said goodbye: {message.reason[:200]}", message.return_after_s)
+            raise _Refused(message)
         if not isinstance(message, type_):
             raise PeerFault(f"the relay sent {type(message).__name__} where {type_.__name__} is due")
         return message

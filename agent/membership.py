@@ -19,6 +19,9 @@ from protocol.signing import KeyRawSigner, SshsigSigner, load_private_key, priva
 JOIN_TOKEN = "join_token"
 """A token that serves more than one device is kept, so that a clone of this one can join by itself. 0600."""
 
+ENROLMENT = "enrolment.json"
+"""What the device joined with, as it was signed: by it, it introduces itself to a relay that does not know it."""
+
 ASIDE = re.compile(r"aside-([1-9][0-9]{0,8})\Z")
 """Folders of identities that were put aside (identity.py)."""
 

@@ -22,6 +22,7 @@ from agent.admission import DeviceView
 from agent.control import MAX_LOG_BYTES, ControlRequest, ControlServer, Peer, check_peer, socket_path
 from agent.documents import Documents
 from agent.fetching import Fetcher
+from agent.introducing import UNKNOWN, Introducer
 from agent.journal import FileJournal, read_journal
 from agent.link_driver import LinkDriver
 from agent.membership import load_keys, load_membership
@@ -62,6 +63,7 @@ from protocol.system_clock import Clock
 from protocol.text import escape
 from transport.proxy import show_setting
 from transport.relay_address import RelayAddress
+from transport.resuming import RESUME_FOR_S
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +84,10 @@ cannot be repaired."""
 class Agent:
     """One agent over one state directory, from construction to the end of `run`."""
 
-    def __init__(self, state: StateDir, clock: Clock, *, look_s: float = CHEAP_S) -> None:
-        """look_s: between two looks at the device, seconds.
+    def __init__(
+        self, state: StateDir, clock: Clock, *, look_s: float = CHEAP_S, resume_for_s: float = RESUME_FOR_S
+    ) -> None:
+        """look_s: between two looks at the device, seconds.  resume_for_s: for which a session outlives its leg.
 
         The state's lock is held until this process ends. Raises NotJoined, CorruptState, Unavailable.
         """
@@ -112,7 +116,10 @@ class Agent:
             fetch_policy=self.fetcher.fetch_policy,
             ask=self._asked,
             way=self.way,
+            resume_for_s=resume_for_s,
+            away=self.link.session_lost,
         )
+        self.introducer = Introducer(state, self.documents, self.membership.organisation, self.journal, self.link.hurry)
         self.offers = Offers(self.fetcher, self.desk.offer)
         make_reporter = partial(
             Reporter,
@@ -142,7 +149,14 @@ class Agent:
                 loop.add_signal_handler(number, self._stop.set)
         await self._listen()
         self.journal.record("started", agent=RELEASE, device=self.membership.device)
-        parts = (self.link.run, self.reports.run, self.fetcher.run, self.offers.run, self._keep_house)
+        parts = (
+            self.link.run,
+            self.reports.run,
+            self.fetcher.run,
+            self.offers.run,
+            self.introducer.run,
+            self._keep_house,
+        )
         unwatch = platform.watch_network(self.link.network_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -265,6 +279,14 @@ class Agent:
         self.fetcher.link_down()
         self.desk.link_down()
         self.reports.link_down()
+
+    def refused(self, reason: str, relay: RelayAddress) -> None:
+        if reason == UNKNOWN:
+            self.introducer.unknown_at(relay)
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self.desk.is_waited_for
 
     def link_message(self, message: ToAgent) -> None:
         match message:

@@ -6,8 +6,7 @@ Case never matters. A text may be both a beginning and a host name ("laptop"): t
 from __future__ import annotations
 
 import re
-
-import msgspec
+from typing import NamedTuple
 
 from protocol.errors import PeerFault, UsageInvalid
 from protocol.ids import DeviceId, parse_device_id
@@ -32,7 +31,7 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\Z")
 _PREFIX = re.compile(rf"[a-z2-7]{{{MIN_PREFIX},{MAX_PREFIX}}}\Z")
 
 
-class DeviceName(msgspec.Struct, frozen=True):
+class DeviceName(NamedTuple):
     """text: in lower case, under which it is remembered; RFC 1123.  id: where it is a whole one; else
     prefix: with an id's hyphens, where it can be the beginning of one.  Every text may be a host name.
     """

@@ -15,7 +15,7 @@ from console.keys import MAX_KEY_FILE_BYTES, KeySource, default_key, find_key
 from console.settings import Settings
 from protocol.certificate import Certificate, check_certificate, parse_certificate
 from protocol.errors import AuxilioError, BadMessage, ConfigInvalid, Untrusted
-from protocol.keys import line_blob
+from protocol.keys import line_blob, public_line
 from protocol.statement import CertificateRules
 from protocol.technician import Technician, read_technician
 
@@ -61,6 +61,33 @@ def load_identity(home: Home, settings: Settings, rules: CertificateRules, now: 
             hint=f"An admin issues one from its .pub: `auxilio technician add`; it belongs beside it: {name}-cert.pub",
         )
     return _best(key, candidates, rules, now)
+
+
+def successor(line: str, identity: Identity, rules: CertificateRules, now: float) -> Certificate | None:
+    """The certificate that a relay's mailbox holds, if it takes the place of `identity`'s; None where it does not.
+
+    The relay is believed in nothing: it is the organisation's word, now, for this key and this name, issued no earlier
+    than what we have, and good for longer.  Raises Untrusted, BadMessage for what no honest relay hands out.
+    """
+    certificate = parse_certificate(line_blob(line))
+    if certificate.key.blob != identity.key.public.blob:
+        raise Untrusted("the mailbox holds a certificate for another key", code="wrong_key")
+    held = identity.certificate
+    if certificate.valid_before <= held.valid_before or certificate.valid_after < held.valid_after:
+        return None
+    check_certificate(certificate, rules, now)
+    if read_technician(certificate).name != identity.name:
+        raise Untrusted(
+            "the mailbox holds a certificate under another name",
+            code="wrong_name",
+            hint="If it is yours, an admin hands it over as a file.",
+        )
+    return certificate
+
+
+def keep_certificate(home: Home, certificate: Certificate) -> None:
+    """The one to be used from now on."""
+    home.write(CERTIFICATE_FILE, f"{public_line(certificate.blob)} {certificate.key_id}\n".encode())
 
 
 def _best(key: KeySource, candidates: list[Certificate], rules: CertificateRules, now: float) -> Identity:

@@ -9,17 +9,14 @@ from __future__ import annotations
 import hashlib
 
 from console.home import Home
-from console.identity import CERTIFICATE_FILE, Identity
+from console.identity import Identity, keep_certificate, successor
 from console.keys import statement_signer
 from console.passphrase import Passphrases
 from console.relay_client import Relay
-from protocol.certificate import check_certificate, parse_certificate
 from protocol.codec import Record, encode
-from protocol.errors import Refused, Untrusted
-from protocol.keys import line_blob, public_line
+from protocol.errors import Refused
 from protocol.login import LoginStatement
 from protocol.statement import LOGIN, CertificateRules, seal_statement
-from protocol.technician import read_technician
 from transport.relay_address import RelayAddress
 
 MAX_CLOCK_DIFFERENCE_S = 300.0
@@ -76,7 +73,7 @@ async def log_in(
     signer = statement_signer(identity.key, identity.certificate.blob, passphrases)
     answer = await relay.login(seal_statement(signer, LOGIN, encode(statement)))
     if answer.certificate is not None:
-        _keep_certificate(home, answer.certificate, identity, rules, now)
+        take_mail(home, answer.certificate, identity, rules, now)
     token = Token(
         relay=relay.address.dialled_name,
         serial=identity.certificate.serial,
@@ -89,15 +86,12 @@ async def log_in(
     return token
 
 
-def _keep_certificate(home: Home, line: str, identity: Identity, rules: CertificateRules, now: float) -> None:
-    """Put the mailbox's certificate into the home if it is ours, good, and good for longer. Else leave it."""
-    certificate = parse_certificate(line_blob(line))
-    if certificate.key.blob != identity.key.public.blob:
-        raise Untrusted("the mailbox holds a certificate for another key", code="wrong_key")
-    check_certificate(certificate, rules, now)
-    read_technician(certificate)
-    if certificate.valid_before > identity.certificate.valid_before:
-        home.write(CERTIFICATE_FILE, f"{public_line(certificate.blob)} {certificate.key_id}\n".encode())
+def take_mail(home: Home, line: str, identity: Identity, rules: CertificateRules, now: float) -> bool:
+    """Keep what the mailbox held, if it takes our certificate's place; whether it does. Raises as successor."""
+    certificate = successor(line, identity, rules, now)
+    if certificate is not None:
+        keep_certificate(home, certificate)
+    return certificate is not None
 
 
 def _file(address: RelayAddress) -> str:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from protocol.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE, EXIT_USAGE, AuxilioError, missing_extra
+
+if TYPE_CHECKING:
+    from console.home import Home
 
 MAX_SAID_CHARS = 1000
 """Of an error's line; a hint may carry a path and a command."""
@@ -46,7 +50,11 @@ def _take_home(words: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _dispatch(home_option: str | None, words: list[str]) -> int:
-    from console.home import Home, check_folder, home_folder
+    if words[:1] == ["known-host"]:
+        from console import known_host
+
+        return known_host.main(lambda: _home(home_option), words[1:])
+    from console.home import Home, home_folder
 
     command = words[0] if words else ""
     if words[:2] == ["completion", "--words"]:
@@ -56,12 +64,7 @@ def _dispatch(home_option: str | None, words: list[str]) -> int:
         from console import completion
 
         return completion.main(Home(home_folder(os.environ, home_option)), typed)
-    home = Home(home_folder(os.environ, home_option))
-    check_folder(home.path)
-    if command == "known-host":
-        from console import known_host
-
-        return known_host.main(home, words[1:])
+    home = _home(home_option)
     if command == "proxy":
         from console import proxy
 
@@ -69,6 +72,14 @@ def _dispatch(home_option: str | None, words: list[str]) -> int:
     from console.cli import run
 
     return run(home, words)
+
+
+def _home(option: str | None) -> Home:
+    from console.home import Home, check_folder, home_folder
+
+    home = Home(home_folder(os.environ, option))
+    check_folder(home.path)
+    return home
 
 
 def report(error: AuxilioError) -> int:

@@ -14,7 +14,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NoReturn
 
 from console import pipes
@@ -24,10 +24,10 @@ from console.passphrase import Passphrases
 from console.resolving import resolve
 from console.sessions import Wish, reach
 from console.signed_in import Desk, signed_in
-from console.waiting import waiting_line
+from console.waiting import WaitingLine
+from protocol.durations import parse_duration
 from protocol.errors import UsageInvalid
 from protocol.keys import public_line
-from protocol.leg import Waiting
 from protocol.text import escape
 from transport.leg import Leg
 
@@ -36,7 +36,7 @@ CASE_VARIABLE = "AUXILIO_CASE"
 DEFAULT_PURPOSE = "remote shell"
 
 HANGUP_S = 5.0
-"""For the goodbye to reach the device, and the device to close, once ssh is gone."""
+"""For ssh's last words to be read and sent, once it is gone."""
 
 CAPABILITIES = ("shell", "files", "forward")
 """Stock ssh does not tell its ProxyCommand what it is for; devices check every channel anyway."""
@@ -59,13 +59,19 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--purpose", help=f"why; the customer reads it (or ${PURPOSE_VARIABLE})")
     parser.add_argument("--case", help=f"the case's id (or ${CASE_VARIABLE})")
     parser.add_argument("--provisional", action="store_true", help="reach a device that no admin vouched for")
+    parser.add_argument(
+        "--resume-for", type=parse_duration, default=600, help="how long to try when the connection is lost (10m)"
+    )
     return parser
 
 
 def main(home: Home, arguments: Sequence[str]) -> int:
     """Returns 0 when either side ended the connection in order. Raises AuxilioError."""
     options = parser().parse_args(arguments)
-    return asyncio.run(_run(home, options))
+    status = asyncio.run(_run(home, options))
+    # ssh waits for us, and an interpreter takes its time to tidy up where nothing is left to be kept.
+    sys.stderr.flush()
+    os._exit(status)
 
 
 async def _run(home: Home, options: argparse.Namespace) -> int:
@@ -76,7 +82,8 @@ async def _run(home: Home, options: argparse.Namespace) -> int:
         try:
             await pump(leg)
         finally:
-            leg.close()
+            # While it is away, nobody hears what is still to be said.
+            leg.abort() if leg.is_away else leg.close()
             await leg.wait_closed()
     if leg.error is not None:
         raise leg.error
@@ -93,11 +100,8 @@ async def _reach(desk: Desk, options: argparse.Namespace) -> Leg:
         case=options.case or os.environ.get(CASE_VARIABLE),
         provisional=options.provisional,
     )
-    return (await reach(desk, wish, lambda waiting: _tell(waiting, desk.clock.now))).leg
-
-
-def _tell(waiting: Waiting, now: Callable[[], float]) -> None:
-    say(waiting_line(waiting.until_at, now()))
+    watcher = WaitingLine(desk.clock.now, live=False)
+    return (await reach(desk, wish, watcher, resume_for_s=options.resume_for)).leg
 
 
 def say(text: str) -> None:
@@ -123,7 +127,7 @@ class _Far(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self.ended.set()
-        return True  # what we still have to say may go on
+        return False  # SSH is over when the device ends it: nothing that we still say would be heard
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()
@@ -140,9 +144,9 @@ async def pump(leg: Leg) -> None:
     to us then, and the device is to hear it, else the session counts as lost there.
     """
     transport, far = await leg.create_connection(_Far)
-    loop = asyncio.get_running_loop()
+    hung_up = asyncio.Event()
     with contextlib.suppress(AttributeError, NotImplementedError):  # Windows has neither
-        loop.add_signal_handler(signal.SIGHUP, lambda: loop.call_later(HANGUP_S, far.ended.set))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
 
     async def up() -> None:
         async for data in (pipes if pipes.may_wait_in_loop(0) else threads).chunks(0):
@@ -150,8 +154,17 @@ async def pump(leg: Leg) -> None:
             transport.write(data)
         transport.write_eof()
 
+    async def leave(sending: asyncio.Task[None]) -> None:
+        """ssh waits for our end: no longer than its last words take to be on their way."""
+        await hung_up.wait()
+        await asyncio.wait((sending,), timeout=HANGUP_S)
+        leg.leave()
+        far.ended.set()
+
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(up())
+        leaving = tasks.create_task(leave(sending))
         await far.ended.wait()
         sending.cancel()
+        leaving.cancel()
     await far.out.drain()

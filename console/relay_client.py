@@ -119,8 +119,9 @@ class Relay:
     async def session_nonce(self, device: DeviceId) -> SessionNonce:
         return await self._call("POST", f"/v1/devices/{device}/sessions/nonce", SessionNonce)
 
-    async def start_session(self, device: DeviceId, signed: Signed) -> SessionStarted:
-        body = StartSession(request=signed)
+    async def start_session(self, device: DeviceId, signed: Signed, *, resume: bool = False) -> SessionStarted:
+        """resume: for one that `signed` began, and whose legs were lost."""
+        body = StartSession(request=signed, resume=resume)
         return await self._call("POST", f"/v1/devices/{device}/sessions", SessionStarted, body=body)
 
     async def session(self, session: SessionId) -> Session:
@@ -131,6 +132,15 @@ class Relay:
 
     async def put_mail(self, fingerprint_hex: str, certificate: str) -> None:
         await self._call("PUT", f"/v1/mailbox/{fingerprint_hex}", None, body=Mail(certificate=certificate))
+
+    async def mail(self) -> Mail | None:
+        """What waits for the key that is logged in."""
+        try:
+            return await self._call("GET", "/v1/mailbox", Mail)
+        except Refused as exc:
+            if _nothing_there(exc):
+                return None
+            raise
 
     async def _call(
         self,

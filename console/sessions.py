@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
-from typing import TypeVar
+from collections.abc import Coroutine
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -15,17 +15,22 @@ from console.login import check_clock
 from console.signed_in import Desk
 from protocol.api import SessionNonce, SessionStarted
 from protocol.codec import encode
-from protocol.errors import AuxilioError, Refused, Untrusted
+from protocol.errors import AuxilioError, Refused, Unavailable, Untrusted
 from protocol.ids import DeviceId, SessionId, random_id
 from protocol.leg import Waiting
 from protocol.session import MAX_REQUEST_LIFE_S, SessionRequest
-from protocol.statement import SESSION, seal_statement
+from protocol.statement import SESSION, Signed, seal_statement
 from protocol.text import escape
-from transport.leg import Leg, open_leg
+from transport.leg import Leg, dial_leg, open_leg
 from transport.relay_address import RelayAddress, parse_address
+from transport.resuming import RESUME_FOR_S, Resuming
+from transport.websocket import Connection
 
 NONCE_TRIES = 8
 """Of a device's nonces a small pool waits at the relay; where more technicians come at once, some have to ask again."""
+
+NOT_NOW = frozenset({"device_offline", "device_silent", "device_left", "console_left", "session_over", "bad_ticket"})
+"""Refusals of a relay's that say how things are at this moment, while a session is dialled again."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -53,10 +58,22 @@ class Reached(msgspec.Struct, frozen=True):
     leg: Leg
 
 
-async def reach(desk: Desk, wish: Wish, on_waiting: Callable[[Waiting], None]) -> Reached:
-    """Ask the device for a session and return its leg, spliced.
+class Watcher(Protocol):
+    """Whoever tells the person how it stands."""
 
-    on_waiting: the customer is being asked.  Raises Refused in the words of whoever refused, Unavailable, Untrusted.
+    def ask(self, waiting: Waiting) -> None:
+        """The customer is being asked."""
+
+    def away(self) -> None:
+        """The connection was lost, and is being made anew."""
+
+    def back(self) -> None: ...
+
+
+async def reach(desk: Desk, wish: Wish, watcher: Watcher, *, resume_for_s: float = RESUME_FOR_S) -> Reached:
+    """Ask the device for a session and return its leg, spliced. It is dialled again for `resume_for_s` when it is lost.
+
+    Raises Refused in the words of whoever refused, Unavailable, Untrusted.
     """
     device, nonce, info = await _together(
         fetch_device(desk, wish.device), desk.relay.session_nonce(wish.device), desk.relay.info()
@@ -65,7 +82,7 @@ async def reach(desk: Desk, wish: Wish, on_waiting: Callable[[Waiting], None]) -
     require_usable(device, provisional_allowed=wish.provisional)
     for attempt in range(NONCE_TRIES):
         try:
-            request, started = await _ask(desk, wish, nonce)
+            request, signed, started = await _ask(desk, wish, nonce)
             break
         except Refused as exc:
             # Many technicians at once were lent the same one; the first of them has it, and nothing came of ours.
@@ -73,14 +90,40 @@ async def reach(desk: Desk, wish: Wish, on_waiting: Callable[[Waiting], None]) -
                 raise
             nonce = await desk.relay.session_nonce(wish.device)
     try:
-        leg = await open_leg(leg_address(desk, started), request.session, started.ticket, on_waiting=on_waiting)
+        leg = await open_leg(
+            leg_address(desk, started),
+            request.session,
+            started.ticket,
+            on_waiting=watcher.ask,
+            resuming=Resuming(
+                dial=lambda: _dial_again(desk, request, signed),
+                for_s=resume_for_s,
+                on_away=watcher.away,
+                on_back=watcher.back,
+            ),
+        )
     except BaseException:
         await give_up(desk, request.session)
         raise
     return Reached(request.session, request.account, leg)
 
 
-async def _ask(desk: Desk, wish: Wish, nonce: SessionNonce) -> tuple[SessionRequest, SessionStarted]:
+async def _dial_again(desk: Desk, request: SessionRequest, signed: Signed) -> Connection:
+    """One attempt at another leg of a session that stands: the request that began it says that we are still the same.
+
+    Raises Unavailable where that may help later.
+    """
+    await desk.relay.client.close()  # connections that were kept may have been lost with the leg
+    try:
+        started = await desk.relay.start_session(request.device, signed, resume=True)
+        return await dial_leg(leg_address(desk, started), request.session, started.ticket)
+    except Refused as exc:
+        if exc.reason in NOT_NOW:
+            raise Unavailable(exc.message, code=exc.reason) from exc
+        raise
+
+
+async def _ask(desk: Desk, wish: Wish, nonce: SessionNonce) -> tuple[SessionRequest, Signed, SessionStarted]:
     if (nonce.policy.epoch, nonce.policy.number) > _order(desk):
         await desk.refresh()
     now = int(desk.clock.now())
@@ -99,10 +142,11 @@ async def _ask(desk: Desk, wish: Wish, nonce: SessionNonce) -> tuple[SessionRequ
         expires_at=now + MAX_REQUEST_LIFE_S,
     )
     signer = statement_signer(desk.identity.key, desk.identity.certificate.blob, desk.passphrases)
-    started = await desk.relay.start_session(wish.device, seal_statement(signer, SESSION, encode(request)))
+    signed = seal_statement(signer, SESSION, encode(request))
+    started = await desk.relay.start_session(wish.device, signed)
     if started.session != request.session:
         raise Untrusted("the relay started another session than the one asked for", code="wrong_session")
-    return request, started
+    return request, signed, started
 
 
 async def _together(

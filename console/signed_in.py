@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 from console.home import Home
 from console.identity import Identity, load_identity
-from console.login import Token, cached_token, log_in
+from console.login import Token, cached_token, log_in, take_mail
 from console.passphrase import Passphrases
 from console.relay_client import Relay
 from console.settings import Settings, known_organisation, load_settings, relay_in_use, save_settings, use_relay
@@ -42,9 +42,12 @@ class Desk:
     @property
     def identity(self) -> Identity:
         if self._identity is None:
-            rules = self.trust.authority.technician_rules()
-            self._identity = load_identity(self.home, self.settings, rules, self.clock.now())
+            self._identity = self._load_identity()
         return self._identity
+
+    def _load_identity(self) -> Identity:
+        rules = self.trust.authority.technician_rules()
+        return load_identity(self.home, self.settings, rules, self.clock.now())
 
     async def refresh(self) -> None:
         """Fetch charters and policy, and believe what verifies."""
@@ -58,6 +61,31 @@ class Desk:
             await self._renew()
             return
         self.relay.client.bearer = token.bearer
+        if self.identity.warning(self.clock.now()) is not None:
+            await self._look_into_mailbox()
+
+    async def _look_into_mailbox(self) -> None:
+        """Our certificate ends soon: take its successor, or say so. That the relay cannot be asked is for whatever
+        the command does next to say."""
+        now, rules = self.clock.now(), self.trust.authority.technician_rules()
+        try:
+            mail = await self.relay.mail()
+        except Unavailable:
+            mail = None
+        if mail is not None and take_mail(self.home, mail.certificate, self.identity, rules, now):
+            self._renewed()
+            await log_in(self.home, self.relay, self.identity, rules, self.passphrases, now)
+        self._warn()
+
+    def _renewed(self) -> None:
+        """There is another certificate than a moment ago."""
+        old, self._identity = self.identity.technician, None
+        new = self.identity.technician
+        self.say(f"a renewed certificate of {new.name} came out of the mailbox")
+        if (old.rights, old.principals, old.scope) != (new.rights, new.principals, new.scope):
+            self.say("it does not grant what the one before did: `auxilio login` shows what it grants")
+
+    def _warn(self) -> None:
         warning = self.identity.warning(self.clock.now())
         if warning is not None:
             self.say(warning)
@@ -68,14 +96,10 @@ class Desk:
         self._identity = None
         rules = self.trust.authority.technician_rules()
         token = await log_in(self.home, self.relay, self.identity, rules, self.passphrases, self.clock.now())
-        before = self.identity.certificate.serial
-        self._identity = None
-        if self.identity.certificate.serial != before:
-            self.say(f"a renewed certificate of {self.identity.name} came out of the mailbox")
+        if self._load_identity().certificate.serial != self.identity.certificate.serial:
+            self._renewed()
             token = await log_in(self.home, self.relay, self.identity, rules, self.passphrases, self.clock.now())
-        warning = self.identity.warning(self.clock.now())
-        if warning is not None:
-            self.say(warning)
+        self._warn()
         return token
 
     async def _renew(self) -> None:

@@ -54,6 +54,17 @@ class Published(Record, frozen=True, kw_only=True):
     sha256: Sha256
 
 
+class Introduction(Strict, frozen=True, kw_only=True):
+    """POST /v1/organisations/{org}/introduce: a device of the organisation's that another relay knew.
+
+    enrolment: what it once joined with; its token may be used up and over by now.  record: the word of an admin on it,
+    which stands in the place of the token's.
+    """
+
+    enrolment: Signed
+    record: Signed
+
+
 class EnrolAnswer(Record, frozen=True, kw_only=True):
     """POST /v1/organisations/{org}/enrol. tags: what the token suggests; they count only in a device record."""
 
@@ -146,9 +157,13 @@ class SessionNonce(Record, frozen=True, kw_only=True):
 
 
 class StartSession(Strict, frozen=True, kw_only=True):
-    """POST /v1/devices/{id}/sessions. request: SessionRequest signed in session@auxilio."""
+    """POST /v1/devices/{id}/sessions. request: SessionRequest signed in session@auxilio.
+
+    resume: the session stands, and its legs were lost: the very request that began it, for two new tickets.
+    """
 
     request: Signed
+    resume: bool = False
 
 
 class SessionStarted(Record, frozen=True, kw_only=True):

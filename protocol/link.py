@@ -97,12 +97,14 @@ class SessionOffer(Record, frozen=True, kw_only=True, tag="session_offer"):
 
     ticket: single-use bearer for GET /v1/legs/{session} on `leg_url` ("https://host:port" of the node to dial, which
     is one of the policy's relays).
+    resume: its technician asks again, with the same request, since the legs were lost.
     """
 
     session: SessionId
     request: Signed
     ticket: str
     leg_url: str
+    resume: bool = False
 
 
 class SessionClose(Record, frozen=True, kw_only=True, tag="session_close"):
@@ -188,6 +190,12 @@ class SessionRefused(Record, frozen=True, kw_only=True, tag="session_refused"):
     hint: str = ""
 
 
+class SessionAway(Record, frozen=True, kw_only=True, tag="session_away"):
+    """The device's leg was lost, whatever the relay sees of it; the device waits for the session to be offered anew."""
+
+    session: SessionId
+
+
 class SessionEnded(Record, frozen=True, kw_only=True, tag="session_ended"):
     """reason: a stable code (closed, revoked, policy, expired, consent_revoked, lost, failed); message: for people."""
 
@@ -213,7 +221,17 @@ ToAgent = (
     Challenge | Welcome | Documents | ReportAck | ReportMissing | SessionOffer | SessionClose | Goodbye | Ping | Pong
 )
 ToRelay = (
-    Hello | Held | ReportSent | Nonces | SessionWaiting | SessionAccepted | SessionRefused | SessionEnded | Ping | Pong
+    Hello
+    | Held
+    | ReportSent
+    | Nonces
+    | SessionWaiting
+    | SessionAccepted
+    | SessionRefused
+    | SessionAway
+    | SessionEnded
+    | Ping
+    | Pong
 )
 
 

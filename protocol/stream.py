@@ -2,18 +2,19 @@
 
 One binary WebSocket message is one frame:
 
-    0        type     u8    0 DATA, 1 ACK, 2 FIN
+    0        type     u8    0 DATA, 1 ACK, 2 FIN, 3 RESUME
     1..8     offset   u64   big-endian; bytes since the stream began
     9..      payload        DATA only, 1 byte to MAX_DATA_BYTES
 
     DATA  offset of its first byte. What was received before is dropped; a gap is a fault.
     ACK   offset up to which the receiver has *consumed*. Never goes back, never beyond what was sent.
     FIN   offset of the end: the sender says nothing after it (half-close; the other direction goes on).
+    RESUME  offset up to which the sender has *received*. The first word of each end on every leg but the first.
 
 At most WINDOW_BYTES are sent and not acknowledged. The sender keeps them, so that both ends can go on over another
-leg from `received_offset`; the receiver may hold them until its reader wants them, which is what bounds the memory
-of both ends and makes a slow reader slow the writer. The machine trusts the far end in nothing: whatever a frame
-says is refused with PeerFault unless it could be true.
+leg from where the other one's RESUME says; the receiver may hold them until its reader wants them, which is what
+bounds the memory of both ends and makes a slow reader slow the writer. The machine trusts the far end in nothing:
+whatever a frame says is refused with PeerFault unless it could be true.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections import deque
 
 from protocol.errors import BadMessage, PeerFault
 
-DATA, ACK, FIN = 0, 1, 2
+DATA, ACK, FIN, RESUME = 0, 1, 2, 3
 
 HEADER = struct.Struct(">BQ")
 
@@ -67,7 +68,7 @@ def decode_frame(frame: bytes | bytearray | memoryview) -> tuple[int, int, memor
         raise BadMessage(f"a stream frame of {len(frame)} bytes")
     kind, offset = HEADER.unpack_from(frame)
     payload = memoryview(frame)[HEADER.size :]
-    if kind > FIN or (kind == DATA) != bool(payload):
+    if kind > RESUME or (kind == DATA) != bool(payload):
         raise BadMessage(f"a stream frame of type {kind} with {len(payload)} bytes of payload")
     if offset > MAX_OFFSET:
         raise BadMessage("a stream frame with an offset beyond all bounds")
@@ -89,6 +90,8 @@ class Stream:
         self._unacked: deque[bytes] = deque()
         self._finished = False
         self._fin_sent = False
+        self._again: deque[bytes] = deque()  # what a new leg needs first
+        self._rejoining = False  # the far end's RESUME is still to come
         # Receiving: [consumed .. received) is with the driver.
         self._received = 0
         self._consumed = 0
@@ -126,6 +129,10 @@ class Stream:
 
     def next_frame(self) -> bytes | None:
         """The next frame to send, or None until something is written, consumed or acknowledged."""
+        if self._rejoining:
+            return None
+        if self._again:
+            return self._again.popleft()
         if self._ack_wanted:
             return self._ack_frame()
         if self._waiting:
@@ -170,6 +177,11 @@ class Stream:
         return self._peer_end is not None
 
     @property
+    def all_said(self) -> bool:
+        """We said FIN, whoever may have heard it."""
+        return self._fin_sent
+
+    @property
     def all_taken(self) -> bool:
         """We said FIN, and the far end has consumed everything before it."""
         return self._fin_sent and self._acked == self._sent
@@ -186,12 +198,16 @@ class Stream:
         Raises StreamFault or BadMessage; the stream is of no further use then.
         """
         kind, offset, payload = decode_frame(message)
+        if (kind == RESUME) != self._rejoining:
+            raise StreamFault("a leg begins with where its far end goes on from, unless it is the first")
         if kind == DATA:
             return self._on_data(offset, payload)
         if kind == ACK:
             self._on_ack(offset)
-        else:
+        elif kind == FIN:
             self._on_fin(offset)
+        else:
+            self._on_resume(offset)
         return payload[:0]
 
     def consumed(self, count: int) -> None:
@@ -234,7 +250,7 @@ class Stream:
         self._forget(offset)
 
     def _on_fin(self, offset: int) -> None:
-        if offset != self._received:
+        if offset != self._received or self._peer_end not in (None, offset):
             raise StreamFault("an end of the stream that is not where its bytes end")
         self._peer_end = offset
         self.acknowledge()  # at once: whoever said FIN waits for it
@@ -246,18 +262,20 @@ class Stream:
 
     # -- resuming -----------------------------------------------------------------------------------------------
 
-    def resend_from(self, offset: int) -> list[bytes]:
-        """Go on over a new leg whose far end has received up to `offset`: the frames to send first, in order.
+    def rejoin(self) -> bytes:
+        """There is a new leg: what to say on it first. Nothing else is said until the far end's RESUME was received."""
+        self._again.clear()
+        self._rejoining = True
+        return encode_frame(RESUME, self._received)
 
-        Raises StreamFault if the far end cannot have received just that.
-        """
+    def _on_resume(self, offset: int) -> None:
         if not self._acked <= offset <= self._sent:
-            raise StreamFault("the far end resumes from an offset that it cannot have")
-        frames = [_from(frame, offset) for frame in self._unacked if _end_of(frame) > offset]
+            raise StreamFault("the far end goes on from an offset that it cannot have")
+        self._rejoining = False
+        self._again.extend(_from(frame, offset) for frame in self._unacked if _end_of(frame) > offset)
         if self._fin_sent:
-            frames.append(encode_frame(FIN, self._sent))
-        self._ack_wanted = self._consumed > 0
-        return frames
+            self._again.append(encode_frame(FIN, self._sent))
+        self._ack_wanted = self._consumed > 0  # an acknowledgement may have been lost with the last leg
 
 
 def _end_of(frame: bytes) -> int:

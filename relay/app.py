@@ -1,7 +1,8 @@
 """One relay process: everything wired together, started, and ended in order.
 
 lock the database -> migrate -> bind -> say ready -> serve
-stop: no new connections -> goodbye to every agent, sessions end -> what is queued is committed -> gone
+stop: nothing new is begun -> sessions have their time -> no new connections, goodbye to every agent -> what is queued
+      is committed -> gone.  A second signal ends the process as SIGKILL would: what was acknowledged is committed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from protocol.system_clock import SystemClock
 from relay import logs
 from relay.admission import Buckets, Crowd
 from relay.authorities import Authorities
-from relay.certificate import read_certificate, server_context
+from relay.certificate_files import CertificateFiles
 from relay.config import Address, Config
 from relay.events import Events
 from relay.http import admin
@@ -39,6 +40,7 @@ from relay.quotas import Quotas
 from relay.release import RELEASE
 from relay.services import Services
 from relay.sessions import Sessions
+from relay.stopping import REASON, Stopping
 from relay.store import devices, people
 from relay.store import sessions as session_rows
 from relay.store.engine import Database, open_database, owned
@@ -53,6 +55,8 @@ SEEN_PERIOD_S = 60.0
 SWEEP_PERIOD_S = 600.0
 STOP_WITHIN_S = 10.0
 """For agents to take their goodbye and legs to close; then they are cut."""
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 GREETING_TOTAL, GREETING_PER_ADDRESS = 1_024, 256
 """Links that have not said hello yet, each for at most ten seconds."""
@@ -82,8 +86,8 @@ async def run(config: Config, *, ready_file: Path | None = None) -> None:
 
 async def _run(config: Config, database: Database, ready_file: Path | None) -> None:
     metrics, store = Metrics(), Store(database)
-    tls = server_context(config.certificate, config.key) if config.certificate and config.key else None
-    listener = Listener(config, metrics, tls)
+    files = _certificate_files(config, metrics)
+    listener = Listener(config, metrics, (lambda: files.context) if files else None)
     async with AsyncExitStack() as started:
         started.push_async_callback(listener.close)
         await _bind(listener, config)
@@ -96,28 +100,30 @@ async def _run(config: Config, database: Database, ready_file: Path | None) -> N
         admin_runner, admin_port = await _serve_admin(services, config.admin)
         started.push_async_callback(admin_runner.cleanup)
         services.link_driver.guarded_ports = (admin_port,)
-        ready = _ready(config, services, listener.port, admin_port)
-        await _serve(services, listener, ready, ready_file)
+        ready = _ready(config, services, listener.port, admin_port, files)
+        await _serve(services, listener, files, ready, ready_file)
     logs.info("stopped")
 
 
-async def _serve(services: Services, listener: Listener, ready: Ready, ready_file: Path | None) -> None:
-    stopping = asyncio.Event()
-    _on_signals(stopping)
+async def _serve(
+    services: Services, listener: Listener, files: CertificateFiles | None, ready: Ready, ready_file: Path | None
+) -> None:
+    stop = asyncio.Event()
+    _on_signals(stop, files)
+    jobs = [
+        listener.serve(),
+        services.sessions.run(),
+        _every(SEEN_PERIOD_S, lambda: _write_seen(services)),
+        _every(SWEEP_PERIOD_S, lambda: _sweep(services)),
+        *([files.watch()] if files else []),
+    ]
     async with asyncio.TaskGroup() as tasks:
-        work = [
-            tasks.create_task(job)
-            for job in (
-                listener.serve(),
-                services.sessions.run(),
-                _every(SEEN_PERIOD_S, lambda: _write_seen(services)),
-                _every(SWEEP_PERIOD_S, lambda: _sweep(services)),
-            )
-        ]
+        work = [tasks.create_task(job) for job in jobs]
         if ready_file is not None:
             _write_ready(ready_file, ready)
         logs.info("ready", url=ready.url, admin=ready.admin, pin=ready.pin, release=RELEASE)
-        await stopping.wait()
+        await stop.wait()
+        await _drain(services)
         await _say_goodbye(services, listener)
         for task in work:
             task.cancel()
@@ -129,9 +135,10 @@ def _wire(config: Config, store: Store, metrics: Metrics, port: int) -> Services
     authorities = Authorities(store, clock)
     events = Events(secrets.token_hex(4))
     uniform = random.SystemRandom().uniform
+    stopping = Stopping(clock)
     links = Links(store, events, metrics, clock, uniform)
     authorities.on_change(links.announce)
-    sessions = Sessions(store, authorities, links, events, metrics, clock, secrets.token_bytes)
+    sessions = Sessions(store, authorities, links, events, metrics, clock, secrets.token_bytes, stopping)
     logins = Logins(
         store,
         authorities,
@@ -151,6 +158,7 @@ def _wire(config: Config, store: Store, metrics: Metrics, port: int) -> Services
         kept=config.store.reports_kept,
         uniform=uniform,
         entropy=secrets.token_bytes,
+        stopping=stopping,
     )
     uploads = Uploads(
         config.database.with_name(config.database.name + ".uploads"),
@@ -177,7 +185,15 @@ def _wire(config: Config, store: Store, metrics: Metrics, port: int) -> Services
         quotas=Quotas(metrics, clock),
         strangers=Buckets(per_s=config.limits.requests_per_s, burst=config.limits.request_burst),
         greeting=Crowd(total=GREETING_TOTAL, per_key=GREETING_PER_ADDRESS),
+        stopping=stopping,
     )
+
+
+def _certificate_files(config: Config, metrics: Metrics) -> CertificateFiles | None:
+    """Raises ConfigInvalid where they are no pair."""
+    if config.certificate is None or config.key is None:
+        return None
+    return CertificateFiles(config.certificate, config.key, metrics, SystemClock())
 
 
 # -- starting -------------------------------------------------------------------------------------------------------
@@ -220,13 +236,12 @@ async def _writing(store: Store) -> AsyncIterator[None]:
             store.writer.close()
 
 
-def _ready(config: Config, services: Services, port: int, admin_port: int) -> Ready:
-    pin = read_certificate(config.certificate).pin if config.certificate is not None else None
+def _ready(config: Config, services: Services, port: int, admin_port: int, files: CertificateFiles | None) -> Ready:
     return Ready(
         url=f"https://{services.names[0]}" if services.names else f"https://{config.listen.host}:{port}",
         admin=f"http://{Address(config.admin.host, admin_port)}",
         names=services.names,
-        pin=pin,
+        pin=files.facts.pin if files else None,
         pid=os.getpid(),
     )
 
@@ -241,10 +256,19 @@ def _write_ready(path: Path, ready: Ready) -> None:
         raise ConfigInvalid(f"cannot write {path}: {exc.strerror}", hint="--ready-file names it.") from exc
 
 
-def _on_signals(stopping: asyncio.Event) -> None:
+def _on_signals(stop: asyncio.Event, files: CertificateFiles | None) -> None:
+    """SIGTERM and Ctrl-C stop it, once; SIGHUP looks at the certificate's files."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+
+    def stop_once() -> None:
+        stop.set()
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop_once)
+    loop.add_signal_handler(signal.SIGHUP, files.reload if files else lambda: logs.info("nothing_to_reload"))
 
 
 # -- while it runs --------------------------------------------------------------------------------------------------
@@ -278,10 +302,23 @@ async def _sweep(services: Services) -> None:
 # -- stopping -------------------------------------------------------------------------------------------------------
 
 
+async def _drain(services: Services) -> None:
+    """Begin nothing new, and let what is being asked for come to its end. Links stay: a revocation still reaches every
+    device. Sessions that stand are not waited for: they go on at the next process."""
+    drain_s = services.config.drain_s
+    services.stopping.begin(drain_s)
+    services.metrics.draining.set(1)
+    logs.info("draining", links=len(services.links), sessions=len(services.sessions), within_s=drain_s)
+    if not await services.sessions.wait_begun(drain_s):
+        logs.warning("requests_left")
+
+
 async def _say_goodbye(services: Services, listener: Listener) -> None:
     logs.info("stopping", links=len(services.links))
     listener.stop_listening()
-    services.sessions.end_all("relay_restarting", "the relay is restarting")
-    services.links.goodbye("relay_restarting")
+    services.sessions.restart()
+    services.links.goodbye(REASON)
     services.events.close()
-    await services.links.wait_empty(STOP_WITHIN_S)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(services.links.wait_empty(STOP_WITHIN_S))
+        tasks.create_task(services.sessions.wait_over(STOP_WITHIN_S))

@@ -29,6 +29,10 @@ class CertificateFacts(msgspec.Struct, frozen=True):
     names: frozenset[str]
     is_self_signed: bool
 
+    def is_valid_at(self, now: float) -> bool:
+        """now: Unix seconds."""
+        return self.not_before <= now < self.not_after
+
 
 def make_self_signed(names: list[str], now: float) -> tuple[bytes, bytes]:
     """A certificate and its new P-256 key, PEM. names: hosts (DNS names or addresses).  now: Unix seconds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import ipaddress
 import shutil
 import socket
 import ssl
@@ -21,6 +22,7 @@ from protocol.text import escape
 from protocol.units import size_text
 from relay import config
 from relay.certificate import is_for, read_certificate, server_context
+from relay.store.documents import list_organisations
 from relay.store.engine import Database, integrity, is_owned, open_database
 from relay.store.migrate import HEAD, revision
 from relay.store.tables import devices, documents
@@ -34,6 +36,8 @@ BUILT_AT = 1_763_856_000
 
 CONNECT_WITHIN_S = 5.0
 CLOCK_SLACK_S = 3600
+
+ENOUGH_FILES = 8192
 
 State = Literal["ok", "warning", "fail"]
 
@@ -115,7 +119,7 @@ def _look_at_database(settings: config.Config) -> Iterator[Finding]:
     if not path.exists():
         yield _fail("database", f"there is no {path}", "`auxilio-relay init` makes it; a backup restores it.")
         return
-    found, damage, newest = asyncio.run(_ask(path))
+    found, damage, newest, served = asyncio.run(_ask(path))
     if found != HEAD:
         hint = "`auxilio-relay run` brings it up." if found is None else "It is another release's."
         yield _warning("database", f"schema {found or 'none'}, this release has {HEAD}", hint)
@@ -123,6 +127,9 @@ def _look_at_database(settings: config.Config) -> Iterator[Finding]:
         yield _fail("database", f"damaged: {damage[:200]}", "Restore a backup (docs/relay.md, Backup).")
     else:
         yield _ok("database", f"{path}, schema {found}, {size_text(path.stat().st_size)}")
+        if not served:
+            hint = "`auxilio-relay organisation add FINGERPRINT`; an admin's `auxilio authority show --id` prints it."
+            yield _warning("database", "no organisation is served", hint)
     now = SystemClock().now()
     if newest > now + CLOCK_SLACK_S or now < BUILT_AT:
         yield _fail("clock", "it is behind what is in the database", "Set it: signatures are judged by it.")
@@ -130,20 +137,20 @@ def _look_at_database(settings: config.Config) -> Iterator[Finding]:
         yield _ok("clock", "plausible (agents and consoles report it when theirs differ)")
 
 
-async def _ask(path: Path) -> tuple[str | None, str, int]:
-    """The schema's revision, what is damaged in the database (or ""), and the newest instant in it."""
+async def _ask(path: Path) -> tuple[str | None, str, int, int]:
+    """The schema's revision, what is damaged (or ""), the newest instant, and how many organisations are served."""
     database: Database = await open_database(path)
 
-    def read(connection: Connection) -> tuple[str, int]:
+    def read(connection: Connection) -> tuple[str, int, int]:
         instants = [
             connection.execute(select(func.max(column))).scalar() or 0
             for column in (devices.c.last_seen_at, documents.c.accepted_at)
         ]
-        return integrity(connection), max(instants)
+        return integrity(connection), max(instants), len(list_organisations(connection))
 
     try:
         found = await revision(database)
-        return (found, *(await database.read(read) if found == HEAD else ("", 0)))
+        return (found, *(await database.read(read) if found == HEAD else ("", 0, 0)))
     finally:
         database.close()
 
@@ -207,8 +214,55 @@ def _ask_running(settings: config.Config, what: str, address: config.Address) ->
     pem = settings.certificate.read_text(encoding="ascii", errors="replace")
     expected = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem[: pem.index("-----END CERTIFICATE-----") + 26]))
     if hashlib.sha256(shown).digest() != expected.digest():
-        return _warning(what, "the relay that runs shows another certificate", "Restart it to take the new one.")
+        hint = "It takes the new one by itself, or at SIGHUP; if it cannot, its log says why."
+        return _warning(what, "the relay that runs shows another certificate", hint)
     return _ok(what, f"the relay is running, and {address} answers with this certificate")
+
+
+def _look_at_exposure(settings: config.Config) -> Iterator[Finding]:
+    """What could be reached by whom it is not for."""
+    host = settings.admin.host
+    if host == "localhost" or _is_loopback(host):
+        yield _ok("exposure", f"the admin port listens at {settings.admin}, for this machine alone")
+    else:
+        hint = "Whoever reaches it reads the metrics. Let it listen at 127.0.0.1, or behind a firewall."
+        yield _warning("exposure", f"the admin port listens at {settings.admin}", hint)
+    folder = settings.database.parent
+    if folder.stat().st_mode & 0o007:
+        yield _warning("exposure", f"{folder} is open to others", f"chmod o= {folder}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _look_at_limits(settings: config.Config) -> Iterator[Finding]:
+    """Each link is a file of the process, and each session two."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and most < ENOUGH_FILES:
+        hint = "For more devices than that: LimitNOFILE= of its service, or `ulimit -Hn`, for who runs it."
+        yield _warning("open files", f"{most} at most, as this check was started", hint)
+    else:
+        yield _ok("open files", "as many as it takes" if most == resource.RLIM_INFINITY else f"{most} at most")
+
+
+def _look_at_names(settings: config.Config) -> Iterator[Finding]:
+    for name in settings.names:
+        host = name.rpartition(":")[0].strip("[]")
+        try:
+            socket.getaddrinfo(host, None)
+        except OSError as exc:
+            hint = "Agents and consoles dial this name. Is it in the DNS, as seen from outside?"
+            yield _warning("names", f"{host} has no address here: {exc.strerror or exc}", hint)
+        else:
+            yield _ok("names", f"{name} has an address")
 
 
 _LOOKS: dict[str, Callable[[config.Config], Iterator[Finding]]] = {
@@ -216,4 +270,7 @@ _LOOKS: dict[str, Callable[[config.Config], Iterator[Finding]]] = {
     "database": _look_at_database,
     "disk": _look_at_disk,
     "port": _look_at_ports,
+    "exposure": _look_at_exposure,
+    "open files": _look_at_limits,
+    "names": _look_at_names,
 }

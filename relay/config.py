@@ -49,6 +49,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """names: "host:port" by which agents and consoles dial; the first is told to agents that did not say.
 
     tls=False: a reverse proxy does TLS, and only trusted_proxies (addresses or networks) are served.
+    drain_s: how long a request for a session may still be answered once the relay was told to stop.
     """
 
     listen: str = "*:8443"  # a relay is there to be reached
@@ -57,6 +58,7 @@ class Server(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     certificate: str = "certificate.pem"
     key: str = "key.pem"
     trusted_proxies: list[str] = []
+    drain_s: float = 60.0  # service managers kill after 90 s
 
 
 class Admin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -102,6 +104,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     listen: Address
     admin: Address
     names: tuple[str, ...]
+    drain_s: float
     certificate: Path | None
     key: Path | None
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
@@ -200,6 +203,7 @@ def _resolve(folder: Path, file: _File) -> Config:
         listen=parse_address(file.server.listen, "[server] listen"),
         admin=admin,
         names=tuple(dict.fromkeys(parse_name(name) for name in file.server.names)),
+        drain_s=file.server.drain_s,
         certificate=folder / file.server.certificate if tls else None,
         key=folder / file.server.key if tls else None,
         trusted_proxies=proxies,
@@ -230,6 +234,7 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 def _check_bounds(file: _File) -> None:
     bounds: tuple[tuple[str, float, float, float], ...] = (
+        ("[server] drain_s", file.server.drain_s, 0, 3600),
         ("[store] reports_kept", file.store.reports_kept, 2, 100_000),
         ("[store] blobs_per_device_mib", file.store.blobs_per_device_mib, 32, 1 << 20),
         ("[store] blobs_per_organisation_mib", file.store.blobs_per_organisation_mib, 32, 1 << 30),
@@ -295,6 +300,10 @@ key = "{key}"
 # Behind a reverse proxy that does TLS itself: tls = false, and who the proxy is. Only it is then served.
 # tls = false
 # trusted_proxies = ["127.0.0.1"]
+
+# Seconds for which a customer who is being asked may still answer once the relay was told to stop (SIGTERM); sessions
+# that stand go on at the next process. A second SIGTERM ends it at once.
+# drain_s = 60
 
 [admin]
 # /healthz, /readyz and /metrics. Not for the internet.

@@ -1,9 +1,13 @@
-"""A device joins: the token's chain is verified, its uses are counted, and it is provisional from then on."""
+"""A device joins: the token's chain is verified, its uses are counted, and it is provisional from then on. One that
+has joined at another relay introduces itself here, by the word of whoever approved it.
+"""
 
 from __future__ import annotations
 
-from protocol.api import EnrolAnswer, Event
-from protocol.enrolment import verify_enrolment
+from protocol.api import EnrolAnswer, Event, Introduction
+from protocol.codec import decode
+from protocol.device_record import open_record
+from protocol.enrolment import MAX_ENROL_BYTES, EnrolStatement, verify_enrolment
 from protocol.errors import Refused, Unavailable
 from protocol.ids import OrganisationId
 from protocol.statement import Signed
@@ -52,3 +56,38 @@ async def enrol(
         policy=held.policy.signed,
         tags=enrolment.grant.tags,
     )
+
+
+async def introduce(
+    organisation: OrganisationId,
+    introduction: Introduction,
+    *,
+    authorities: Authorities,
+    store: Store,
+    events: Events,
+    clock: Clock,
+) -> None:
+    """Raises Untrusted, BadMessage, NotFound, and Refused as verify_enrolment and open_record do, device_revoked, or
+    wrong_record."""
+    held = await authorities.get(organisation)
+    # Read before it is verified, only to know as of when: tokens are short-lived, and records are not.
+    claimed = decode(introduction.enrolment.payload, EnrolStatement, limit=MAX_ENROL_BYTES)
+    enrolment = verify_enrolment(
+        introduction.enrolment,
+        rules=held.authority.enrolment_rules(),
+        organisation=organisation,
+        now=claimed.issued_at,
+    )
+    if enrolment.device in held.revoked_devices:
+        raise Refused("this device was removed from the organisation", code="device_revoked")
+    rules = held.authority.technician_rules()
+    record = open_record(introduction.record, rules=rules, organisation=organisation, device=enrolment.device)
+    if record.record.sealing_key != claimed.sealing_key:
+        raise Refused("the device record names another sealing key", code="wrong_record")
+    now = clock.now()
+    new = await store.write(
+        lambda c: devices.introduce(c, organisation, enrolment, introduction.enrolment, record, now)
+    )
+    if new:
+        logs.info("introduced", organisation=organisation, device=enrolment.device, record=record.record.number)
+        events.publish(Event(kind="device_enrolled", at=int(now), organisation=organisation, device=enrolment.device))

@@ -35,6 +35,7 @@ from protocol.link import (
     ReportMissing,
     ReportSent,
     SessionAccepted,
+    SessionAway,
     SessionEnded,
     SessionRefused,
     SessionWaiting,
@@ -56,6 +57,7 @@ from relay.metrics import Metrics
 from relay.reports import Accepted, accept_report
 from relay.sessions import Sessions
 from relay.splice import close_reason
+from relay.stopping import Restarting, Stopping
 from relay.store import devices
 from relay.store.devices import DeviceKey, Seen
 from relay.store.store import Store, storable, storable_number
@@ -89,6 +91,7 @@ class LinkDriver:
         kept: int,
         uniform: Callable[[float, float], float],
         entropy: Callable[[int], bytes],
+        stopping: Stopping,
     ) -> None:
         self._store = store
         self._authorities = authorities
@@ -100,6 +103,7 @@ class LinkDriver:
         self._kept = kept
         self._uniform = uniform
         self._entropy = entropy
+        self._stopping = stopping
         self.guarded_ports: tuple[int, ...] = ()
         """Of this machine, that an agent on it forwards nobody to: those of the operators."""
 
@@ -134,6 +138,7 @@ class LinkDriver:
     # -- hello ----------------------------------------------------------------------------------------------------
 
     async def _greet(self, socket: web.WebSocketResponse, address: str) -> Link:
+        self._stopping.refuse()
         nonce = make_token(self._entropy(NONCE_BYTES))
         challenge = Challenge(nonce=nonce, relay_time=int(self._clock.now()), versions=VERSIONS)
         async with asyncio.timeout(HELLO_WITHIN_S):
@@ -142,6 +147,7 @@ class LinkDriver:
         if not isinstance(hello, Hello):
             raise PeerFault("a link begins with hello", code="no_hello")
         held, key, statement = await self._identify(hello, nonce)
+        self._stopping.refuse()  # the goodbyes may have been said meanwhile
         link = Link(
             (held.id, key.id),
             relay=statement.relay,
@@ -204,8 +210,10 @@ class LinkDriver:
         return self._authorities.held(organisation) or held, key
 
     async def _refuse(self, socket: web.WebSocketResponse, error: AuxilioError) -> None:
-        removed = error.reason == "device_revoked"
-        goodbye = Goodbye(reason=error.reason, return_after_s=REVOKED_RETURN_S if removed else FAULT_RETURN_S)
+        return_after_s = REVOKED_RETURN_S if error.reason == "device_revoked" else FAULT_RETURN_S
+        if isinstance(error, Restarting):
+            return_after_s = error.retry_after_s
+        goodbye = Goodbye(reason=error.reason, return_after_s=return_after_s)
         with contextlib.suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(GOODBYE_WITHIN_S):
                 await socket.send_str(encode(goodbye).decode("utf-8"))
@@ -308,7 +316,7 @@ class LinkDriver:
                 self._links.holds(link, charter, _order(message.policy), record, _hashes(message.forks))
                 if message.refused:
                     logs.warning("documents_refused", device=link.key[1], refused=" ".join(message.refused[:8]))
-            case SessionWaiting() | SessionAccepted() | SessionRefused() | SessionEnded():
+            case SessionWaiting() | SessionAccepted() | SessionRefused() | SessionAway() | SessionEnded():
                 self._sessions.hear(link.key, message)
             case UnknownMessage():
                 self._metrics.unknown_messages.inc()

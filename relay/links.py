@@ -15,6 +15,7 @@ from protocol.system_clock import Clock
 from relay import logs
 from relay.authorities import Organisation
 from relay.events import Events
+from relay.farewell import return_times, window_s
 from relay.logins import token_hash
 from relay.metrics import Metrics
 from relay.nonces import NoncePool
@@ -26,10 +27,6 @@ from relay.store.store import Store
 MAX_OUTBOX = 256
 """Messages that wait for one device. More means that it does not read; it is cut, and comes back."""
 
-RETURNS_PER_S = 200.0
-"""At a restart, links are asked to come back spread out so that about as many arrive in a second."""
-
-LEAST_SPREAD_S = 1.0
 REVOKED_GRACE_S = 10.0
 """A device that is removed may still fetch the policy that says so."""
 
@@ -193,13 +190,12 @@ class Links:
     def tell_report(self, key: Key, number: int) -> None:
         self._publish("report", key, str(number))
 
-    def goodbye(self, reason: str) -> float:
-        """Say goodbye to all; return the longest time after which one was told to come back, seconds."""
-        spread_s = max(LEAST_SPREAD_S, len(self._presence) / RETURNS_PER_S)
-        for link in self._presence:
-            link.close(reason, return_after_s=round(self._uniform(0.5, 0.5 + spread_s), 2))
-        logs.info("goodbye", links=len(self._presence), spread_s=round(spread_s, 1))
-        return spread_s
+    def goodbye(self, reason: str) -> None:
+        """Tell every device when to come back, each at a moment of its own."""
+        count = len(self._presence)
+        for link, return_after_s in zip(self._presence, return_times(count, self._uniform), strict=True):
+            link.close(reason, return_after_s=return_after_s)
+        logs.info("goodbye", links=count, window_s=round(window_s(count), 1))
 
     async def wait_empty(self, timeout_s: float) -> None:
         """Until no link is left, or for `timeout_s`."""

@@ -141,7 +141,7 @@ class Logins:
             return people.find_mail(connection, organisation, fingerprint)
 
         mail = await self._store.write(job)
-        newer = mail[0] if mail is not None and mail[1] > certificate.valid_before else None
+        newer = mail[0] if mail is not None and _is_successor(mail[0], certificate, rules, now) else None
         logs.info("login", organisation=organisation, technician=technician.name, scope=scope)
         return LoginAnswer(token=token, expires_at=expires_at, scope=scope, certificate=newer)
 
@@ -186,6 +186,7 @@ class Logins:
     async def leave_mail(self, login: Login, fingerprint: str, mail: Mail) -> None:
         """Keep a renewed certificate for whoever holds its key. Anybody may bring it: it is the CA's word.
 
+        Of several, the one that was issued last stays: it may grant less than the one before, or end sooner.
         Raises BadMessage, Untrusted; Refused (wrong_key); Conflict (mail_older).
         """
         held = await self._authorities.get(login.organisation)
@@ -195,11 +196,16 @@ class Logins:
         if key_fingerprint(certificate) != fingerprint:
             raise Refused("the certificate is for another key than the address says", code="wrong_key")
         line = " ".join(mail.certificate.split()[:2])
-        kept = await self._store.write(
-            lambda c: people.put_mail(c, login.organisation, fingerprint, line, certificate.valid_before)
-        )
-        if not kept:
-            raise Conflict("a certificate that is valid for longer waits there already", code="mail_older")
+
+        def job(connection: Connection) -> bool:
+            waiting = people.find_mail(connection, login.organisation, fingerprint)
+            if waiting is not None and _order(parse_certificate(line_blob(waiting[0]))) > _order(certificate):
+                return False
+            people.put_mail(connection, login.organisation, fingerprint, line, certificate.valid_before)
+            return True
+
+        if not await self._store.write(job):
+            raise Conflict("a certificate that was issued later waits there already", code="mail_older")
 
     async def fetch_mail(self, login: Login) -> Mail:
         mail = await self._store.read(lambda c: people.find_mail(c, login.organisation, login.fingerprint))
@@ -224,6 +230,22 @@ def _open_login(
             raise
         opened = open_by_certificate(signed, namespace=LOGIN, rules=rules, now=last, limit=MAX_LOGIN_BYTES)
         return opened.payload, opened.certificate, "mailbox"
+
+
+def _order(certificate: Certificate) -> tuple[int, int]:
+    return certificate.valid_after, certificate.valid_before
+
+
+def _is_successor(line: str, held: Certificate, rules: CertificateRules, now: float) -> bool:
+    """Whether what waits is of use to whoever shows `held`. Their console judges it once more."""
+    mail = parse_certificate(line_blob(line))
+    if mail.valid_before <= held.valid_before or mail.valid_after < held.valid_after:
+        return False
+    try:
+        check_certificate(mail, rules, now)
+    except Untrusted:
+        return False  # it was revoked, its CA was replaced, or it has ended while it waited
+    return True
 
 
 def _unauthorized() -> Unauthorized:

@@ -26,6 +26,18 @@ class Metrics:
         self.sessions_over = Counter("auxilio_sessions_over", "Sessions that are over.", ["state"], registry=registry)
         self.spliced_bytes = Counter("auxilio_spliced_bytes", "Bytes passed on between legs.", registry=registry)
         self.blob_bytes = Counter("auxilio_blob_bytes", "Bytes of blobs.", ["direction"], registry=registry)
+        self.draining = Gauge("auxilio_draining", "1 once the relay was told to stop.", registry=registry)
+        self.certificate_not_after = Gauge(
+            "auxilio_certificate_not_after_seconds",
+            "When the TLS certificate in use ends, Unix time.",
+            registry=registry,
+        )
+        self.certificates = Counter(
+            "auxilio_certificates",
+            "TLS certificates that took another's place, or not.",
+            ["outcome"],
+            registry=registry,
+        )
         self.unknown_messages = Counter(
             "auxilio_link_messages_unknown", "Link messages of unknown type.", registry=registry
         )

@@ -6,7 +6,8 @@
 
 A session is offered to the device over its link; each side gets a single-use ticket and opens a leg with it. The
 console's may come first and wait: it hears that the customer is asked, or why there will be no session. A leg whose
-other side does not come is hung up. The relay decides nothing else here: whoever holds a ticket is joined, and what
+other side does not come is hung up. A session whose legs were lost may be offered again, and then begins anew here. The
+relay decides nothing else here: whoever holds a ticket is joined, and what
 they say to each other is theirs to verify.
 """
 
@@ -17,13 +18,29 @@ import hmac
 from collections.abc import Hashable
 from typing import Literal
 
-import msgspec
-
 from protocol.errors import Refused
 from protocol.ids import DeviceId, OrganisationId, SessionId
-from protocol.leg import LegText, Spliced, Waiting
 from protocol.leg import Refused as LegRefused
+from protocol.leg import Waiting
 from protocol.policy import MAX_CONSENT_WAIT_S
+from relay.meeting import (
+    LOST,
+    NORMAL,
+    REFUSED,
+    RESTARTING,
+    TRANSITIONS,
+    WITHDRAWN,
+    Changed,
+    CloseAtDevice,
+    Effect,
+    HangUp,
+    Meeting,
+    Place,
+    Say,
+    Side,
+    Splice,
+    State,
+)
 
 ANSWER_WITHIN_S = 60.0
 """From the offer to the device's first word: it may have to fetch a newer policy over a bad line first."""
@@ -50,91 +67,6 @@ MAX_PER_DEVICE = 72
 """A device takes 64, and some are always on their way."""
 
 MAX_PER_TECHNICIAN = 64
-
-NORMAL, LOST, REFUSED, WITHDRAWN = 1000, 4001, 4003, 4004
-"""Close codes of a leg: the other side closed it; its connection broke; no session; ended from outside."""
-
-Place = tuple[OrganisationId, SessionId]
-"""A session's name here. Its id alone is none: the console chose it, and another organisation's may be the same."""
-
-Side = Literal["console", "device"]
-State = Literal["offered", "waiting", "accepted", "open", "refused", "ended"]
-
-TRANSITIONS: dict[State, frozenset[State]] = {
-    "offered": frozenset({"waiting", "accepted", "open", "refused", "ended"}),
-    "waiting": frozenset({"accepted", "open", "refused", "ended"}),
-    "accepted": frozenset({"open", "refused", "ended"}),
-    "open": frozenset({"ended"}),
-    "refused": frozenset(),
-    "ended": frozenset(),
-}
-"""Which state may follow which. An event that would lead elsewhere is a message that crossed another: ignored."""
-
-
-class Say(msgspec.Struct, frozen=True):
-    leg: Hashable
-    text: LegText
-
-
-class HangUp(msgspec.Struct, frozen=True):
-    """Close a leg. reason: for people, who see it as the close reason."""
-
-    leg: Hashable
-    code: int
-    reason: str
-
-
-class Splice(msgspec.Struct, frozen=True):
-    """Say Spliced to both, and pass on what either sends."""
-
-    console: Hashable
-    device: Hashable
-
-
-class CloseAtDevice(msgspec.Struct, frozen=True):
-    """Tell the device over its link that nobody comes any more."""
-
-    key: tuple[OrganisationId, DeviceId]
-    session: SessionId
-    reason: str
-
-
-class Changed(msgspec.Struct, frozen=True):
-    """A session's state changed; reason, message: why, once it is refused or ended."""
-
-    place: Place
-    state: State
-    reason: str = ""
-    message: str = ""
-
-
-Effect = Say | HangUp | Splice | CloseAtDevice | Changed
-
-
-class Meeting(msgspec.Struct):
-    """One session here. tickets: SHA-256 of those not yet used.  claimed: sides whose ticket was used."""
-
-    session: SessionId
-    key: tuple[OrganisationId, DeviceId]
-    technician: str
-    tickets: dict[Side, bytes]
-    state: State
-    deadline: float | None
-    console_by: float | None
-    legs: dict[Side, Hashable] = {}
-    claimed: set[Side] = set()
-    waiting: Waiting | None = None
-    refusal: LegRefused | None = None
-    reason: str = ""
-    message: str = ""
-
-    @property
-    def place(self) -> Place:
-        return self.key[0], self.session
-
-    @property
-    def is_over(self) -> bool:
-        return self.state in ("refused", "ended")
 
 
 class Rendezvous:
@@ -189,6 +121,26 @@ class Rendezvous:
         )
         self._meetings[meeting.place] = meeting
         self._same_id.setdefault(session, []).append(meeting)
+
+    def close_lost(self, place: Place, key: tuple[OrganisationId, DeviceId], technician: str) -> list[Effect]:
+        """Its technician asks for the session again: what there still is of its old legs goes.
+
+        Raises Refused (session_known) where the session is another's, or is still being asked for.
+        """
+        meeting = self._meetings.get(place)
+        if meeting is None:
+            return []
+        if meeting.key != key or meeting.technician != technician or meeting.state in ("waiting", "refused"):
+            raise Refused("there is a session of this id already", code="session_known")
+        self._forget(meeting)
+        return [HangUp(leg, LOST, "the session goes on over another leg") for leg in meeting.legs.values()]
+
+    def device_away(self, place: Place, now: float) -> list[Effect]:
+        """The device's leg was lost, which a relay may hear of first from the device."""
+        meeting = self._meetings.get(place)
+        if meeting is None or meeting.state != "open":
+            return []
+        return self._half_gone(meeting, False, "the connection of the device was lost", now)
 
     def _forget(self, meeting: Meeting) -> None:
         del self._meetings[meeting.place]
@@ -300,6 +252,25 @@ class Rendezvous:
             return []
         return self._finish(meeting, "ended", LegRefused(code=code, message=message), now)
 
+    def restart(self, now: float) -> list[Effect]:
+        """The relay stops. Sessions that stand go on at the next one, as both ends ask for them again there."""
+        effects: list[Effect] = []
+        for meeting in self._meetings.values():
+            if meeting.state == "open":
+                meeting.state, meeting.deadline = "ended", now + END_WITHIN_S
+                meeting.reason, meeting.message = "lost", "the relay is restarting"
+                effects += [HangUp(leg, RESTARTING, meeting.message) for leg in meeting.legs.values()]
+                effects.append(Changed(meeting.place, "ended", meeting.reason, meeting.message))
+            elif not meeting.is_over:
+                refusal = LegRefused(code="relay_restarting", message="the relay is restarting", hint="Ask again.")
+                effects += self._finish(meeting, "ended", refusal, now)
+        return effects
+
+    @property
+    def beginning(self) -> int:
+        """Sessions that are asked for, and neither stand nor are over."""
+        return sum(not meeting.is_over and meeting.state != "open" for meeting in self._meetings.values())
+
     def tick(self, now: float) -> list[Effect]:
         """Time passed. Calling it early does no harm."""
         effects: list[Effect] = []
@@ -382,16 +353,3 @@ def _digest(ticket: str) -> bytes:
 
 def _gone() -> LegRefused:
     return LegRefused(code="session_over", message="the session is over")
-
-
-__all__ = [
-    "TRANSITIONS",
-    "Changed",
-    "CloseAtDevice",
-    "HangUp",
-    "Meeting",
-    "Rendezvous",
-    "Say",
-    "Splice",
-    "Spliced",
-]

@@ -17,6 +17,7 @@ from relay.logins import Logins
 from relay.metrics import Metrics
 from relay.quotas import Quotas
 from relay.sessions import Sessions
+from relay.stopping import Stopping
 from relay.store.store import Store
 from relay.uploads import Uploads
 
@@ -40,3 +41,4 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     quotas: Quotas
     strangers: Buckets
     greeting: Crowd
+    stopping: Stopping

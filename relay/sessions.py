@@ -10,34 +10,42 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
-from sqlalchemy import Connection
 
 from protocol.api import Event, Session, SessionNonce, SessionStarted
 from protocol.certificate import check_certificate
-from protocol.codec import decode
-from protocol.device_record import facts_of
 from protocol.errors import AuxilioError, Refused
-from protocol.ids import DeviceId, OrganisationId, SessionId, parse_session_id
+from protocol.ids import DeviceId, OrganisationId, SessionId
 from protocol.leg import Refused as LegRefused
-from protocol.link import SessionAccepted, SessionClose, SessionEnded, SessionOffer, SessionRefused, SessionWaiting
-from protocol.selector import matches
-from protocol.session import MAX_REQUEST_BYTES, SessionRequest, VerifiedRequest, verify_request
+from protocol.link import (
+    SessionAccepted,
+    SessionAway,
+    SessionClose,
+    SessionEnded,
+    SessionOffer,
+    SessionRefused,
+    SessionWaiting,
+)
+from protocol.session import VerifiedRequest
 from protocol.statement import Signed
 from protocol.system_clock import Clock
 from protocol.technician import Technician
 from relay import logs
 from relay.authorities import Authorities, Organisation
 from relay.events import Events
-from relay.failures import Conflict, DeviceOffline, NotFound, TooMany, device_not_found, session_not_found
+from relay.failures import Conflict, DeviceOffline, NotFound, TooMany, session_not_found
 from relay.links import Key, Link, Links
 from relay.logins import Login, make_token
+from relay.meeting import Changed, CloseAtDevice, Effect, HangUp, Place, Say, Side, Splice
 from relay.metrics import Metrics
-from relay.rendezvous import Changed, CloseAtDevice, Effect, HangUp, Place, Rendezvous, Say, Side, Splice
+from relay.rendezvous import Rendezvous
+from relay.session_access import MAX_TEXT_CHARS, SessionAccess, storable_request
 from relay.splice import Leg
-from relay.store import devices, listing, sessions
+from relay.stopping import Stopping
+from relay.store import sessions
 from relay.store.store import Store, storable
 
-MAX_TEXT_CHARS = 500
+FromDevice = SessionWaiting | SessionAccepted | SessionRefused | SessionAway | SessionEnded
+
 MAX_CODE_CHARS = 64
 TICKET_BYTES = 32
 
@@ -59,6 +67,7 @@ class Sessions:
         metrics: Metrics,
         clock: Clock,
         entropy: Callable[[int], bytes],
+        stopping: Stopping,
     ) -> None:
         self._store = store
         self._authorities = authorities
@@ -67,8 +76,12 @@ class Sessions:
         self._metrics = metrics
         self._clock = clock
         self._entropy = entropy
+        self._stopping = stopping
+        self._access = SessionAccess(store, authorities, links, clock)
         self._rendezvous = Rendezvous()
         self._running: dict[Place, _Running] = {}
+        self._legs = 0
+        self._over = asyncio.Event()
         self._wake = asyncio.Event()
         links.on_gone(self._device_gone)
         authorities.on_change(self._review)
@@ -76,8 +89,9 @@ class Sessions:
     # -- what a console asks --------------------------------------------------------------------------------------
 
     async def nonce(self, login: Login, device: DeviceId) -> SessionNonce:
-        """Raises NotFound, DeviceOffline, TooMany (no_nonce)."""
-        link = await self._linked(login, device)
+        """Raises NotFound, DeviceOffline, TooMany (no_nonce), Restarting."""
+        self._stopping.refuse()
+        link = await self._access.linked(login, device)
         nonce = link.nonces.take(self._clock.monotonic())
         if nonce is None:
             raise TooMany(
@@ -90,9 +104,10 @@ class Sessions:
 
     async def start(self, login: Login, device: DeviceId, signed: Signed) -> SessionStarted:
         """Raises what verify_request does; NotFound, DeviceOffline; Refused with code wrong_technician, out_of_scope,
-        nonce_unknown, too_many_sessions; Conflict (session_known)."""
-        link = await self._linked(login, device)
-        verified = await self._verify(login, device, signed)
+        nonce_unknown, too_many_sessions; Conflict (session_known); Restarting."""
+        self._stopping.refuse()
+        link = await self._access.linked(login, device)
+        verified = await self._access.verify(login, device, signed)
         request = verified.request
         if not link.nonces.use(request.nonce, self._clock.monotonic()):
             raise Refused(
@@ -103,7 +118,7 @@ class Sessions:
         name, now = verified.technician.name, self._clock.now()
         organisation = login.organisation
         kept = await self._store.write(
-            lambda c: sessions.add_session(c, organisation, name, _storable_request(request), signed, now)
+            lambda c: sessions.add_session(c, organisation, name, storable_request(request), signed, now)
         )
         if not kept:
             raise Conflict("there was a session of this id already", code="session_known")
@@ -114,7 +129,31 @@ class Sessions:
             raise DeviceOffline("the device went offline")
         return self._offer(login, link, verified, signed)
 
-    def _offer(self, login: Login, link: Link, verified: VerifiedRequest, signed: Signed) -> SessionStarted:
+    async def resume(self, login: Login, device: DeviceId, signed: Signed) -> SessionStarted:
+        """Two new tickets for a session whose legs were lost; the device knows whether it still stands.
+
+        Neither its nonce nor its life matter: the device has used the one, and holds the request itself. Raises as
+        `start`.
+        """
+        link = await self._access.linked(login, device)
+        verified = await self._access.verify(login, device, signed, resume=True)
+        request, name = verified.request, verified.technician.name
+        effects = self._rendezvous.close_lost((login.organisation, request.session), link.key, name)
+        self._do(effects, link.key)
+        now = self._clock.now()
+        kept = await self._store.write(
+            lambda c: sessions.reopen_session(c, login.organisation, name, storable_request(request), signed, now)
+        )
+        if not kept:
+            raise Conflict("there was another session of this id already", code="session_known")
+        current = self._links.get(link.key)
+        if current is not link:
+            raise DeviceOffline("the device went offline")
+        return self._offer(login, link, verified, signed, resume=True)
+
+    def _offer(
+        self, login: Login, link: Link, verified: VerifiedRequest, signed: Signed, *, resume: bool = False
+    ) -> SessionStarted:
         session = verified.request.session
         place = (link.key[0], session)
         console_ticket, device_ticket = (make_token(self._entropy(TICKET_BYTES)) for _ in range(2))
@@ -133,9 +172,10 @@ class Sessions:
         self._running[place] = _Running(link.key, verified.technician)
         self._wake.set()
         self._metrics.sessions.set(len(self._running))
-        link.send(SessionOffer(session=session, request=signed, ticket=device_ticket, leg_url=f"https://{link.relay}"))
+        url = f"https://{link.relay}"
+        link.send(SessionOffer(session=session, request=signed, ticket=device_ticket, leg_url=url, resume=resume))
         logs.info(
-            "session_offered",
+            "session_offered_again" if resume else "session_offered",
             organisation=link.key[0],
             device=link.key[1],
             session=session,
@@ -143,51 +183,6 @@ class Sessions:
         )
         self._tell(link.key, session, "offered")
         return SessionStarted(session=session, ticket=console_ticket, leg_url=f"https://{login.relay}")
-
-    async def _verify(self, login: Login, device: DeviceId, signed: Signed) -> VerifiedRequest:
-        held = await self._authorities.get(login.organisation)
-        # Read before it is verified, only to know under which id it wants to be offered.
-        claimed = parse_session_id(decode(signed.payload, SessionRequest, limit=MAX_REQUEST_BYTES).session)
-        verified = verify_request(
-            signed,
-            rules=held.authority.technician_rules(),
-            organisation=login.organisation,
-            device=device,
-            session=claimed,
-            now=self._clock.now(),
-        )
-        if verified.technician.name != login.technician.name:
-            raise Refused("the request is signed by somebody else than who is logged in", code="wrong_technician")
-        tags = await self._store.read(lambda c: devices.tags_of(c, login.organisation, [device]))
-        if not matches(verified.technician.scope, facts_of(device, tuple(tags[device][0]))):
-            raise Refused(
-                f"this device is outside {verified.technician.name}'s scope",
-                code="out_of_scope",
-                hint="A provisional device has no tags yet: `auxilio device approve` gives it some.",
-            )
-        return verified
-
-    async def _linked(self, login: Login, device: DeviceId) -> Link:
-        row = await self._visible(login, device)
-        link = self._links.get((login.organisation, device))
-        if link is None or link.closing is not None:
-            since = int(self._clock.now()) - row
-            raise DeviceOffline(f"the device is offline, since {max(since, 0)} s")
-        return link
-
-    async def _visible(self, login: Login, device: DeviceId) -> int:
-        """Raises NotFound unless the device is in the technician's scope; returns since when it is what it is."""
-
-        def job(connection: Connection) -> int | None:
-            row = devices.find_row(connection, login.organisation, device)
-            if row is None or not listing.visible(connection, login.technician, login.organisation, row):
-                return None
-            return int(row.since_at)
-
-        since_at = await self._store.read(job)
-        if since_at is None:
-            raise device_not_found()
-        return since_at
 
     async def withdraw(self, login: Login, session: SessionId) -> Session:
         """End a session: one's own, or with `approve` any in one's scope. Raises NotFound, Refused (not_yours)."""
@@ -200,6 +195,9 @@ class Sessions:
             who = login.technician.name
             code, message = "withdrawn", f"ended by {who}"
             self._do(self._rendezvous.withdraw(place, code, message, self._clock.monotonic()), running.key)
+        elif (link := self._links.get((login.organisation, found.device))) is not None:
+            # Over here, but a device whose leg was lost may still wait for it to go on.
+            link.send(SessionClose(session=session, reason="withdrawn"))
         return await self.find(login, session)
 
     async def find(self, login: Login, session: SessionId) -> Session:
@@ -208,7 +206,7 @@ class Sessions:
             raise session_not_found()
         if found.technician != login.technician.name:
             try:
-                await self._visible(login, found.device)
+                await self._access.visible(login, found.device)
             except NotFound as exc:
                 raise session_not_found() from exc
         return self.fresh(login.organisation, found)
@@ -225,7 +223,7 @@ class Sessions:
 
     # -- what a device says over its link -------------------------------------------------------------------------
 
-    def hear(self, key: Key, message: SessionWaiting | SessionAccepted | SessionRefused | SessionEnded) -> None:
+    def hear(self, key: Key, message: FromDevice) -> None:
         """A word of a device on one of its own sessions; on any other it is ignored."""
         place = (key[0], message.session)
         meeting = self._rendezvous.get(place)
@@ -244,6 +242,8 @@ class Sessions:
                     hint=storable(message.hint, MAX_TEXT_CHARS),
                 )
                 effects = self._rendezvous.device_refuses(place, refusal, now)
+            case SessionAway():
+                effects = self._rendezvous.device_away(place, now)
             case SessionEnded():
                 reason = storable(message.reason, MAX_CODE_CHARS)
                 text = storable(message.message, MAX_TEXT_CHARS)
@@ -257,11 +257,11 @@ class Sessions:
         return self._rendezvous.claim(session, ticket)
 
     def arrive(self, place: Place, side: Side, leg: Leg) -> None:
-        self._metrics.legs.inc()
+        self._count_legs(1)
         self._do(self._rendezvous.arrive(place, side, leg, self._clock.monotonic()), self._key_of(place))
 
     def leave(self, place: Place, side: Side, leg: Leg, *, clean: bool, reason: str) -> None:
-        self._metrics.legs.dec()
+        self._count_legs(-1)
         now = self._clock.monotonic()
         key = self._key_of(place)
         text = storable(reason, MAX_TEXT_CHARS)
@@ -282,10 +282,31 @@ class Sessions:
                 continue
             self._wake.clear()
 
-    def end_all(self, code: str, message: str) -> None:
-        for place, running in list(self._running.items()):
-            effects = self._rendezvous.withdraw(place, code, message, self._clock.monotonic())
-            self._do(effects, running.key)
+    async def wait_begun(self, timeout_s: float) -> bool:
+        """Until no session is in the middle of being asked for; False at the end of `timeout_s`."""
+        return await self._wait_until(lambda: not self._rendezvous.beginning, timeout_s)
+
+    async def wait_over(self, timeout_s: float) -> bool:
+        """Until no session is live and no leg is left, which still may carry its last bytes; False as `wait_begun`."""
+        return await self._wait_until(lambda: not self._running and not self._legs, timeout_s)
+
+    async def _wait_until(self, condition: Callable[[], bool], timeout_s: float) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():
+                    self._over.clear()
+                    await self._over.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def __len__(self) -> int:
+        """Those that are not over."""
+        return len(self._running)
+
+    def restart(self) -> None:
+        """Every leg is hung up; whose session stands asks for it again at the next process."""
+        self._do(self._rendezvous.restart(self._clock.monotonic()), None)
 
     def _device_gone(self, key: Key) -> None:
         self._do(self._rendezvous.device_gone(key, self._clock.monotonic()), key)
@@ -310,6 +331,11 @@ class Sessions:
             # A certificate may end within a session: the device decides on that. A revocation may not wait.
             return None if exc.reason == "expired" else exc.message
         return None
+
+    def _count_legs(self, change: int) -> None:
+        self._legs += change
+        self._metrics.legs.set(self._legs)
+        self._over.set()
 
     def _key_of(self, place: Place) -> Key | None:
         meeting = self._rendezvous.get(place)
@@ -338,10 +364,12 @@ class Sessions:
 
     def _changed(self, key: Key, change: Changed) -> None:
         now, session = self._clock.now(), change.place[1]
+        self._over.set()
         over = change.state in ("refused", "ended")
         if over and self._running.pop(change.place, None) is not None:
             self._metrics.sessions_over.labels(state=change.state).inc()
             self._metrics.sessions.set(len(self._running))
+            self._over.set()
         self._store.write_soon(
             lambda c: sessions.set_state(c, key[0], session, change.state, change.reason, change.message, now),
             "session_state",
@@ -365,28 +393,3 @@ class Sessions:
 def _leg(leg: object) -> Leg:
     assert isinstance(leg, Leg)
     return leg
-
-
-def _storable_request(request: SessionRequest) -> SessionRequest:
-    case = None if request.case is None else storable(request.case, 64)
-    return msgspec.structs.replace(request, purpose=storable(request.purpose, MAX_TEXT_CHARS), case=case)
-
-
-async def list_sessions(
-    store: Store, login: Login, *, device: DeviceId | None, live: bool, before: int | None, limit: int
-) -> tuple[Session, ...]:
-    """Newest first: one's own, and those on devices in one's scope."""
-    organisation: OrganisationId = login.organisation
-
-    def job(connection: Connection) -> tuple[Session, ...]:
-        found = sessions.list_sessions(connection, organisation, device=device, live=live, before=before, limit=limit)
-        seen: dict[DeviceId, bool] = {}
-        for session in found:
-            if session.device not in seen:
-                row = devices.find_row(connection, organisation, session.device)
-                seen[session.device] = row is not None and listing.visible(
-                    connection, login.technician, organisation, row
-                )
-        return tuple(s for s in found if seen[s.device] or s.technician == login.technician.name)
-
-    return await store.search(organisation, job)

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from protocol.codec import encode
 from protocol.leg import MAX_LEG_MESSAGE_BYTES, LegText, Spliced
-from relay.rendezvous import NORMAL
+from relay.meeting import NORMAL
 
 CLOSE_WITHIN_S = 5.0
 """For a polite close that ends a session from outside; then the connection is cut, which also frees whoever waits to

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from protocol import leg as leg_messages
 from protocol.errors import AuxilioError, BadMessage, PeerFault, Refused
@@ -23,8 +23,10 @@ from protocol.stream import ACK_DELAY_S, MAX_DATA_BYTES, Stream
 from protocol.text import escape
 from transport.failures import RelayTimeout
 from transport.fragments import Message
+from transport.leg_transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, Deaf, LegTransport
 from transport.relay_address import RelayAddress
-from transport.websocket import NORMAL, PROTOCOL_ERROR, Connection, ConnectionEnded, connect
+from transport.resuming import LOOK_S, Resuming, Silence, may_go_on
+from transport.websocket import NORMAL, PROTOCOL_ERROR, Closed, Connection, ConnectionEnded, connect
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
@@ -33,11 +35,6 @@ SPLICE_WITHIN_S = 90.0
 
 LONGEST_WAIT_S = 900.0
 """For the customer's answer, however long the relay says that it may take."""
-
-HIGH_WATER_BYTES = 256 * 1024
-"""Of written bytes that the window or the socket does not take yet: from here on `writable` waits."""
-
-LOW_WATER_BYTES = 64 * 1024
 
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 """The most that may wait in spite of that. A far end that makes us answer so much and reads nothing is hostile."""
@@ -56,8 +53,22 @@ async def open_leg(
     *,
     on_waiting: Callable[[leg_messages.Waiting], None] | None = None,
     splice_timeout_s: float = SPLICE_WITHIN_S,
+    resuming: Resuming | None = None,
 ) -> Leg:
-    """Dial a leg of `session` and return it when it is spliced to the other one.
+    """Dial a leg of `session` and return it when it is spliced to the other one. resuming: how it is dialled again."""
+    connection = await dial_leg(address, session, ticket, on_waiting=on_waiting, splice_timeout_s=splice_timeout_s)
+    return Leg(connection, resuming)
+
+
+async def dial_leg(
+    address: RelayAddress,
+    session: SessionId,
+    ticket: str,
+    *,
+    on_waiting: Callable[[leg_messages.Waiting], None] | None = None,
+    splice_timeout_s: float = SPLICE_WITHIN_S,
+) -> Connection:
+    """The connection of a leg that is spliced.
 
     on_waiting: told when the customer is being asked, which prolongs the deadline to LONGEST_WAIT_S.
     Raises Refused in the words of whoever refused (escaped), what transport.websocket.connect raises, and
@@ -83,7 +94,7 @@ async def open_leg(
     except BaseException as exc:
         connection.close(PROTOCOL_ERROR if isinstance(exc, PeerFault) else NORMAL)
         raise
-    return Leg(connection)
+    return connection
 
 
 def _control(message: Message) -> leg_messages.LegText:
@@ -97,10 +108,15 @@ def _code(code: str) -> str:
 
 
 class Leg:
-    """A spliced leg: asyncssh's `tunnel=`. It serves one connection of one protocol."""
+    """A spliced leg: asyncssh's `tunnel=`. It serves one connection of one protocol, over as many connections to relays
+    as it takes."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, resuming: Resuming | None = None) -> None:
+        """resuming: None ends the leg with its first connection."""
         self._connection = connection
+        self._resuming = resuming
+        self._redialling: asyncio.Task[Connection] | None = None
+        self._silence = Silence()
         self._stream = Stream()
         self._transport: LegTransport | None = None
         self._protocol: asyncio.Protocol | None = None
@@ -112,10 +128,12 @@ class Leg:
         self._ack_timer: asyncio.TimerHandle | None = None
         self._flush_timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._leaving = False
         self._ended = asyncio.Event()
         self.error: AuxilioError | None = None
         self._loop = asyncio.get_running_loop()
         self._watch = self._loop.create_task(self._watch_end())
+        self._listening = None if resuming is None else self._loop.create_task(self._watch_silence())
         connection.listen(self._on_message, self._pump)
 
     # -- for whoever uses the leg -----------------------------------------------------------------------------
@@ -150,9 +168,30 @@ class Leg:
     def ended(self) -> str | None:
         """None while it lives; then why it ended, for people."""
         closed = self._connection.closed
-        if closed is None:
+        if closed is None or not self._ended.is_set():
             return None
         return self.error.message if self.error is not None else closed.reason or "closed"
+
+    @property
+    def is_away(self) -> bool:
+        """Its connection is lost, and it is being dialled again."""
+        return self._redialling is not None
+
+    def doubt(self) -> None:
+        """The network changed: ask whether the connection still stands, and wait less long for an answer."""
+        self._silence.doubt()
+        self._connection.ping()
+
+    def drop(self) -> None:
+        """The far end begins a new leg, so this connection is of no more use, whatever it looks like."""
+        if not self.is_away:
+            self._connection.abort()
+
+    def leave(self) -> None:
+        """Say what was written, and do not wait for the far end to take it."""
+        self._leaving = True
+        self._close(ABORT_WITHIN_S)
+        self._pump()
 
     def close(self) -> None:
         """Say nothing more; end when the far end has taken what was written, or after FLUSH_WITHIN_S."""
@@ -185,10 +224,12 @@ class Leg:
         return self._stream.backlog
 
     def _pump(self) -> None:
-        while self._connection.is_writable and (frame := self._stream.next_frame()) is not None:
-            self._connection.send_binary(frame)
+        if not self.is_away:
+            while self._connection.is_writable and (frame := self._stream.next_frame()) is not None:
+                self._connection.send_binary(frame)
         self._heed_backlog()
-        if self._closing and self._stream.all_taken:
+        said = self._stream.all_said if self._leaving else self._stream.all_taken
+        if self._closing and said:
             self._connection.close(NORMAL, "done")
 
     def _heed_backlog(self) -> None:
@@ -268,27 +309,36 @@ class Leg:
             return
         if not self._closing:
             self._closing = True
-            self._protocol = _Deaf(self._protocol)
+            self._protocol = Deaf(self._protocol)
             self._stream.finish()
         when = self._loop.time() + within_s
         if self._flush_timer is None or self._flush_timer.when() > when:
             if self._flush_timer is not None:
                 self._flush_timer.cancel()
-            self._flush_timer = self._loop.call_at(when, self._connection.close, NORMAL, "done")
+            self._flush_timer = self._loop.call_at(when, self._give_up)
         self._reading = True
         self._loop.call_soon(self._deliver)
+
+    def _give_up(self) -> None:
+        """What was written is not taken in time."""
+        if self._redialling is not None:
+            self._redialling.cancel()
+        self._connection.close(NORMAL, "done")
 
     def _fail(self, fault: PeerFault) -> None:
         self.error = fault
         self._connection.close(PROTOCOL_ERROR, fault.message)
 
     async def _watch_end(self) -> None:
-        closed = await self._connection.wait_closed()
+        while True:
+            closed = await self._connection.wait_closed()
+            if not self._goes_on(closed) or not await self._resume():
+                break
         whole = self._closing or (self._stream.peer_finished and closed.code == NORMAL)
         self.error = self.error or self._connection.fault or (None if whole else ConnectionEnded(closed))
-        for timer in (self._ack_timer, self._flush_timer):
-            if timer is not None:
-                timer.cancel()
+        for handle in (self._ack_timer, self._flush_timer, self._listening):
+            if handle is not None:
+                handle.cancel()
         self._ended.set()
         self._writable.set()
         self._tell_lost()
@@ -298,61 +348,45 @@ class Leg:
         if protocol is not None:
             self._loop.call_soon(protocol.connection_lost, self.error)
 
+    # -- another connection -------------------------------------------------------------------------------------
 
-class _Deaf(asyncio.Protocol):
-    """In place of a protocol that closed: takes what still comes, so that the far end is not stuck in its window."""
+    def _goes_on(self, closed: Closed) -> bool:
+        """Whether the connection was lost, and not ended by somebody."""
+        if self._resuming is None or self.error is not None or self._connection.fault is not None:
+            return False
+        if self._closing and (self._leaving or self._stream.all_taken or self._stream.peer_finished):
+            return False  # nobody is left who would hear, or who would speak
+        return may_go_on(closed.code)
 
-    def __init__(self, protocol: asyncio.BaseProtocol | None) -> None:
-        self._protocol = protocol
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._protocol is not None:
-            self._protocol.connection_lost(exc)
-
-
-class LegTransport(asyncio.Transport):
-    """A Leg as asyncio knows transports."""
-
-    def __init__(self, leg: Leg, peername: tuple[str, int]) -> None:
-        # No `socket`: what is at its other end is the relay, and its options are none of the protocol's business.
-        super().__init__({"peername": peername, "sockname": ("", 0)})
-        self._leg = leg
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        raise NotImplementedError("a leg's protocol is whoever was given this transport")
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        raise NotImplementedError("a leg keeps its protocol")
-
-    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
-        self._leg.write(data)
-
-    def can_write_eof(self) -> bool:
+    async def _resume(self) -> bool:
+        """Whether there is a new connection, on which the stream goes on."""
+        assert self._resuming is not None
+        self._redialling = self._loop.create_task(self._resuming.redial())
+        self._resuming.on_away()
+        await asyncio.wait((self._redialling,))
+        redialled, self._redialling = self._redialling, None
+        if redialled.cancelled():
+            return False
+        error = redialled.exception()
+        if error is not None:
+            if not isinstance(error, AuxilioError):
+                raise error
+            self.error = error
+            return False
+        self._connection, self._silence = redialled.result(), Silence()
+        self._connection.send_binary(self._stream.rejoin())
+        self._resuming.on_back()
+        self._connection.listen(self._on_message, self._pump)
         return True
 
-    def write_eof(self) -> None:
-        self._leg.finish()
-
-    def get_write_buffer_size(self) -> int:
-        return self._leg.backlog
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        return (LOW_WATER_BYTES, HIGH_WATER_BYTES)
-
-    def pause_reading(self) -> None:
-        self._leg.set_reading(False)
-
-    def resume_reading(self) -> None:
-        self._leg.set_reading(True)
-
-    def is_reading(self) -> bool:
-        return self._leg.is_reading
-
-    def is_closing(self) -> bool:
-        return self._leg.is_closing
-
-    def close(self) -> None:
-        self._leg.close()
-
-    def abort(self) -> None:
-        self._leg.abort()
+    async def _watch_silence(self) -> None:
+        """End a connection that is there and says nothing, although it was asked: sockets tell that after minutes."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self.is_away:
+                continue
+            verdict = self._silence.look(self._connection.heard())
+            if verdict == "ask":
+                self._connection.ping()
+            elif verdict == "dead":
+                self._connection.abort()

@@ -93,6 +93,7 @@ class Connection:
         self._close_heard: Closed | None = None
         self._watch: asyncio.Task[None] | None = None
         self.closed: Closed | None = None
+        self._heard = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -121,6 +122,16 @@ class Connection:
 
     def send_binary(self, data: bytes) -> None:
         self._send(picows.WSMsgType.BINARY, data)
+
+    def ping(self) -> None:
+        """Ask for a sign of life, which `heard` tells."""
+        if self._may_write.is_set():
+            self._send(picows.WSMsgType.PING, b"")
+
+    def heard(self) -> bool:
+        """Whether anything came since this was last asked."""
+        heard, self._heard = self._heard, False
+        return heard
 
     @property
     def is_writable(self) -> bool:
@@ -259,6 +270,7 @@ class Connection:
 
     def _on_frame(self, socket: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
+        self._heard = True
         if kind is picows.WSMsgType.CLOSE:
             self._on_close(socket, frame.get_payload_as_bytes())
         elif self._close_said is not None or self._fault is not None or kind is picows.WSMsgType.PONG:

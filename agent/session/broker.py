@@ -23,7 +23,10 @@ from agent.session.forwards import Forwards
 from agent.session.host import Child, Host
 from agent.session.ipc import (
     Authenticated,
+    Away,
+    Back,
     Connect,
+    Doubt,
     Finish,
     FromChild,
     Hangup,
@@ -31,6 +34,7 @@ from agent.session.ipc import (
     Leaving,
     Open,
     Ready,
+    Resume,
     Sign,
     Signal,
     Signed,
@@ -42,12 +46,18 @@ from agent.session.journal import Journal
 from agent.session.stages import DEADLINES, State
 from protocol.codec import Record
 from protocol.errors import AuxilioError, BadMessage
+from protocol.ids import SessionId
 from protocol.signing import RawSigner
+from protocol.statement import Signed as SignedStatement
 from protocol.text import escape
 from transport.relay_address import RelayAddress
+from transport.resuming import RESUME_FOR_S
 
 MAX_TURNED_DOWN = 32
 """Entries in the log for what the child refused by itself; a client may ask without end."""
+
+MAX_AWAY = 1000
+"""Times that one session loses its leg; each is two entries in the log."""
 
 MAX_ERROR_CHARS = 4000
 GOODBYE_S = 3.0
@@ -71,6 +81,7 @@ class SessionBroker:
     def __init__(
         self,
         running: Running,
+        request: SignedStatement,
         *,
         relay: RelayAddress,
         ticket: str,
@@ -80,9 +91,16 @@ class SessionBroker:
         view: Callable[[], DeviceView],
         now: Callable[[], float],
         guarded: Callable[[], frozenset[int]] = frozenset,
+        on_away: Callable[[], None] = lambda: None,
+        resume_for_s: float = RESUME_FOR_S,
     ) -> None:
-        """guarded: see Forwards."""
+        """request: what began it, as it was signed.  guarded: see Forwards.  on_away: told when the leg is lost."""
         self.running = running
+        self.request = request
+        self.is_away = False
+        self._on_away = on_away
+        self._resume_for_s = resume_for_s
+        self._times_away = 0
         self.state = State.STARTING
         self._relay = relay
         self._ticket = ticket
@@ -107,7 +125,7 @@ class SessionBroker:
         self._endpoint: Endpoint | None = None
 
     @property
-    def session(self) -> str:
+    def session(self) -> SessionId:
         return self.running.verified.request.session
 
     @property
@@ -129,6 +147,16 @@ class SessionBroker:
         """End the session. The first reason counts."""
         if not self._outcome.done():
             self._outcome.set_result(Outcome(reason, message))
+
+    def resume(self, relay: RelayAddress, ticket: str) -> None:
+        """Its technician has asked for it again, and the relay offers another leg."""
+        if self.state in (State.HANDSHAKE, State.OPEN):
+            self._send(Resume(relay_url=relay.url, pin=relay.pin, proxy=relay.proxy, ticket=ticket))
+
+    def doubt(self) -> None:
+        """The network changed, or the relay is gone: see whether the leg is."""
+        if self.state in (State.HANDSHAKE, State.OPEN) and not self.is_away:
+            self._send(Doubt())
 
     async def run(self) -> Outcome:
         """Serve the session until it is over; nothing of it is left when this returns, whatever happens."""
@@ -173,6 +201,9 @@ class SessionBroker:
                 return Outcome("failed", f"the session's process broke the rules: {exc.message}")
 
     def _heed(self, message: FromChild, child: Child) -> None:
+        if isinstance(message, Away | Back):
+            self._legs_changed(isinstance(message, Away))
+            return
         match message:
             case Ready():
                 self._expect(State.STARTING)
@@ -224,6 +255,7 @@ class SessionBroker:
                 host_key=self._device_key.public,
                 admitted_key=verified.ssh_key.blob,
                 max_channels=MAX_CHANNELS,
+                resume_for_s=self._resume_for_s,
             )
         )
         self.state = State.DIALLING
@@ -239,6 +271,19 @@ class SessionBroker:
             raise BadMessage("nobody authenticates without a key exchange")
         self.state = State.OPEN
         self._journal.record("session_open", session=self.session, client=escape(message.client, limit=128))
+
+    def _legs_changed(self, away: bool) -> None:
+        if self.state not in (State.HANDSHAKE, State.OPEN) or away == self.is_away:
+            raise BadMessage(f"a message out of turn, while {self.state.value}")
+        self._times_away += away
+        if self._times_away > MAX_AWAY:
+            raise Ended("the connection was lost too often", ending="lost")
+        self.is_away = away
+        if away:
+            self._journal.record("session_away", session=self.session)
+            self._on_away()
+        else:
+            self._journal.record("session_back", session=self.session)
 
     def _note_turned_down(self, message: TurnedDown) -> None:
         self._turned_down += 1

@@ -25,23 +25,29 @@ from msgspec.structs import replace
 
 from agent.session.endpoint import Endpoint
 from agent.session.ipc import (
+    Away,
+    Back,
     Denied,
+    Doubt,
     Exited,
     Finish,
     Joined,
     Leaving,
     Opened,
     Ready,
+    Resume,
     Signed,
     Start,
     ToChild,
     decode_to_child,
 )
 from protocol.codec import Record
-from protocol.errors import AuxilioError, BadMessage
-from protocol.ids import parse_session_id
-from transport.leg import Leg, open_leg
-from transport.relay_address import parse_address
+from protocol.errors import AuxilioError, BadMessage, Unavailable
+from protocol.ids import SessionId, parse_session_id
+from transport.leg import Leg, dial_leg, open_leg
+from transport.relay_address import RelayAddress, parse_address
+from transport.resuming import Resuming
+from transport.websocket import Connection
 
 if TYPE_CHECKING:
     from agent.session.child_server import Server, SupervisorKey
@@ -49,6 +55,9 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 LATE_IMPORTS = ("concurrent.futures.thread", "encodings.idna")
 """Modules that others import when they first need them, and that could not be read any more by then."""
+
+RESPLICE_WITHIN_S = 20.0
+"""For the console's leg, which it dials at the same time."""
 
 READ_IT_S = 0.2
 """Between our last line and the disconnect: OpenSSH's client drops what it has not printed when it is disconnected."""
@@ -134,6 +143,7 @@ class Session:
         self.send_break: Callable[[int], None] = terminals.send_break
         self._leg: Leg | None = None
         self._server: Server | None = None
+        self._offered: asyncio.Queue[Resume] = asyncio.Queue(1)
         self._finished: asyncio.Future[Finish] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> int:
@@ -176,6 +186,9 @@ class Session:
             self._heed(message, packet[1])
 
     def _heed(self, message: ToChild, descriptors: tuple[int, ...]) -> None:
+        if isinstance(message, Resume | Doubt):
+            self._heed_leg(message)
+            return
         number = message.channel if isinstance(message, Opened | Denied | Exited) else 0
         channel = self._server.channel(number) if self._server is not None else None
         if isinstance(message, Opened) and channel is not None:
@@ -192,14 +205,40 @@ class Session:
         elif isinstance(message, Signed | Start):
             raise BadMessage("out of turn")
 
+    def _heed_leg(self, message: Resume | Doubt) -> None:
+        if self._leg is None:
+            return
+        if isinstance(message, Doubt):
+            self._leg.doubt()
+            return
+        if self._offered.full():
+            self._offered.get_nowait()  # its ticket is worth nothing any more
+        self._offered.put_nowait(message)
+        self._leg.drop()
+
+    async def _dial_again(self, session: SessionId) -> Connection:
+        """The next leg that the supervisor was offered. Raises Unavailable where it came to nothing."""
+        offered = await self._offered.get()
+        try:
+            return await dial_leg(_address(offered), session, offered.ticket, splice_timeout_s=RESPLICE_WITHIN_S)
+        except AuxilioError as exc:
+            raise Unavailable(exc.message) from exc  # its technician asks again
+
     async def _speak(self, start: Start) -> Leaving:
         """Dial, serve SSH until it ends, and return our last words."""
         server: Server = self._child_server.Server(start, self)
         key: SupervisorKey = self._child_server.SupervisorKey(start.host_key, self._endpoint, server.is_strict)
         self._server = server
         try:
-            address = replace(parse_address(start.relay_url, start.pin), proxy=start.proxy)
-            self._leg = await open_leg(address, parse_session_id(start.session), start.ticket)
+            session = parse_session_id(start.session)
+            resuming = Resuming(
+                dial=lambda: self._dial_again(session),
+                for_s=start.resume_for_s,
+                attempt_s=start.resume_for_s,
+                on_away=lambda: self.tell(Away()),
+                on_back=lambda: self.tell(Back()),
+            )
+            self._leg = await open_leg(_address(start), session, start.ticket, resuming=resuming)
             self.tell(Joined())
             await self._child_server.serve(self._leg, start, key, server)
             if server.connection is not None:
@@ -231,3 +270,7 @@ class Session:
             self._leg.close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._leg.wait_closed(), GOODBYE_S)
+
+
+def _address(leg: Start | Resume) -> RelayAddress:
+    return replace(parse_address(leg.relay_url, leg.pin), proxy=leg.proxy)

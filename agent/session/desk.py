@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 
 from agent.admission import (
@@ -30,17 +29,15 @@ from agent.admission import (
 from agent.consent import Answer, Answered, ConsentBook, Question, consent_key
 from agent.nonces import NONCE_LIFE_S, NoncePool
 from agent.platform import this_host
-from agent.session.broker import Outcome, SessionBroker
 from agent.session.host import Host
 from agent.session.journal import Journal, note_request
-from agent.session.overview import LiveSession, PendingConsent, live_session, pending
+from agent.session.live import LiveSessions
+from agent.session.overview import LiveSession, PendingConsent, pending
 from protocol.errors import AuxilioError, Refused
 from protocol.ids import SessionId
 from protocol.link import (
     Nonces,
     PolicyNumber,
-    SessionAccepted,
-    SessionEnded,
     SessionOffer,
     SessionRefused,
     SessionWaiting,
@@ -51,6 +48,7 @@ from protocol.signing import RawSigner
 from protocol.system_clock import Clock
 from protocol.text import escape
 from transport.relay_address import RelayAddress
+from transport.resuming import RESUME_FOR_S
 from transport.ways import directly
 
 log = logging.getLogger(__name__)
@@ -61,9 +59,6 @@ a signature check a session, 0.1 ms; without a session nothing is judged."""
 
 MAX_OFFERS = 2 * MAX_SESSIONS
 """Offers and sessions in hand. A relay that sends more is refused by count, before any signature is looked at."""
-
-MAX_PAST = 1024
-"""Kernel sessions that technicians' background processes live on in; of older ones it is forgotten whose they are."""
 
 FETCH_WITHIN_S = 30.0
 """For the policy that the console knows and we do not."""
@@ -86,54 +81,66 @@ class SessionDesk:
         way: Callable[[Relay], RelayAddress] = directly,
         host: Callable[[], Host] = this_host,
         entropy: Callable[[int], bytes] = os.urandom,
+        resume_for_s: float = RESUME_FOR_S,
+        away: Callable[[], None] = lambda: None,
     ) -> None:
         """view: what the device holds, asked anew each time.  now: Unix seconds, never behind the time floor.
 
         send: to the relay; may drop while there is no link.  fetch_policy: returns when the policy was accepted, or
         there is no hope.  ask: tells the customer; how, is the agent's business.  way: how a relay is reached.
+        resume_for_s: for which a session outlives its leg.  away: told when one has lost it.
         """
         self._view = view
         self._now = now
         self._clock = clock
-        self._device_key = device_key
         self._journal = journal
         self._send = send
         self._fetch_policy = fetch_policy
         self._ask = ask
-        self._way = way
         self._make_host = host
         self._host: Host | None = None
         self._nonces = NoncePool(entropy)
         self._consent = ConsentBook()
         self._asked: dict[SessionId, tuple[SessionOffer, Admission]] = {}
         self._fetching: set[SessionId] = set()
-        self._live: dict[SessionId, SessionBroker] = {}
+        self._live = LiveSessions(
+            view=view,
+            now=now,
+            device_key=device_key,
+            journal=journal,
+            send=send,
+            way=way,
+            over=self._consent.forget_session,
+            away=away,
+            resume_for_s=resume_for_s,
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._past: deque[int] = deque(maxlen=MAX_PAST)
         self._linked = False
         self._closed = False
-        self._guarded: frozenset[int] = frozenset()
 
     # -- the link ---------------------------------------------------------------------------------------------------
 
     def link_up(self, guarded: frozenset[int] = frozenset()) -> None:
         """The link stands, and the relay's pool of nonces is empty. guarded: its ports that no forward may reach."""
         self._linked = True
-        self._guarded = guarded
+        self._live.link_up(guarded)
         self._nonces.age(self._clock.monotonic())
         self._top_up()
         self._set_timer()
 
     def link_down(self) -> None:
-        """Live sessions go on: their legs are connections of their own."""
         self._linked = False
+        self._live.link_down()
 
     def offer(self, offer: SessionOffer) -> None:
         """A relay says that a technician asks. Nothing of it is trusted."""
         if self._closed:
             return
-        if offer.session in self._live or offer.session in self._asked or offer.session in self._fetching:
+        if offer.resume:
+            self._resume(offer)
+            return
+        if self._live.get(offer.session) or offer.session in self._asked or offer.session in self._fetching:
             self._journal.record("offer_repeated", session=escape(offer.session, limit=64))
             return
         if len(self._live) + len(self._asked) + len(self._fetching) >= MAX_OFFERS:
@@ -149,6 +156,12 @@ class SessionDesk:
             self._journal.record("session_withdrawn", session=session, reason=escape(reason))
         elif (broker := self._live.get(session)) is not None:
             broker.finish("withdrawn", f"the relay closed the session: {escape(reason)}")
+
+    def _resume(self, offer: SessionOffer) -> None:
+        try:
+            self._live.resume(offer)
+        except AuxilioError as exc:
+            self._refuse(offer, exc)
 
     # -- the customer -----------------------------------------------------------------------------------------------
 
@@ -169,12 +182,12 @@ class SessionDesk:
     def revoke(self, case: str | None = None) -> tuple[SessionId, ...]:
         """The customer takes consent back, for a case, a session, or all. Returns the sessions that end by it."""
         gone, ended = self._consent.revoke(case), []
-        for session, broker in self._live.items():
+        for broker in self._live:
             request = broker.running.verified.request
-            if case is None or case in (request.case, session):
+            if case is None or case in (request.case, request.session):
                 # Also one that nobody had to be asked for: the person at the device has the last word.
                 broker.finish("consent_revoked", "the customer ended the session")
-                ended.append(session)
+                ended.append(request.session)
         if gone or ended:
             self._journal.record("consent_revoked", case=case, sessions=ended)
         return tuple(ended)
@@ -183,22 +196,23 @@ class SessionDesk:
         return tuple(pending(question) for question in self._consent.asked())
 
     def live(self) -> tuple[LiveSession, ...]:
-        return tuple(live_session(broker) for broker in self._live.values())
+        return self._live.overview()
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Somebody sits before a session that has no leg."""
+        return self._live.are_waited_for
 
     def process_ids(self) -> frozenset[int]:
         """Of everything that ran for a technician: whoever descends from one cannot answer for the customer."""
-        return frozenset(self._past).union(*(broker.process_ids for broker in self._live.values()))
+        return self._live.process_ids()
 
     # -- the authority ----------------------------------------------------------------------------------------------
 
     def review(self) -> None:
         """Judge every live session and every question anew; after each new document, and every REVIEW_S."""
+        self._live.review()
         view, now = self._view(), self._now()
-        for broker in self._live.values():
-            try:
-                may_go_on(broker.running, view=view, now=now)
-            except Ended as exc:
-                broker.finish(exc.ending, exc.message)
         for session, (offer, admission) in list(self._asked.items()):
             try:
                 may_go_on(Running(verified=admission.verified, asked=True, started_at=now), view=view, now=now)
@@ -217,8 +231,8 @@ class SessionDesk:
             self._consent.withdraw(session)
             self._refuse(offer, Refused("the agent stops", code=reason))
         self._asked.clear()
-        for broker in self._live.values():
-            broker.finish(reason, "the agent on the device stops")
+        self._live.finish_all(reason, "the agent on the device stops")
+        await self._live.ended()
         while self._tasks:
             await asyncio.wait(self._tasks)
         if self._host is not None:
@@ -315,39 +329,7 @@ class SessionDesk:
         self._set_timer()
 
     def _start(self, offer: SessionOffer, admission: Admission, *, asked: bool) -> None:
-        request = admission.verified.request
-        broker = SessionBroker(
-            Running(verified=admission.verified, asked=asked, started_at=self._now()),
-            relay=self._way(admission.relay),
-            ticket=offer.ticket,
-            host=self._our_host(),
-            device_key=self._device_key,
-            journal=self._journal,
-            view=self._view,
-            now=self._now,
-            guarded=lambda: self._guarded,
-        )
-        self._live[request.session] = broker
-        self._journal.record("session_started", session=request.session, asked=asked)
-        self._send(SessionAccepted(session=request.session))
-        self._own(self._serve(broker))
-
-    async def _serve(self, broker: SessionBroker) -> None:
-        session = broker.running.verified.request.session
-        outcome = Outcome("failed", "the agent failed")
-        try:
-            outcome = await broker.run()
-        except Exception:
-            log.exception("a session failed by a bug of ours")
-        finally:
-            del self._live[session]
-            self._past.extend(broker.left_behind)
-            self._consent.forget_session(session)
-            seconds = int(self._now() - broker.running.started_at)
-            self._journal.record(
-                "session_ended", session=session, reason=outcome.reason, message=outcome.message, seconds=seconds
-            )
-            self._send(SessionEnded(session=session, reason=outcome.reason, message=outcome.message))
+        self._live.start(offer, admission, self._our_host(), asked=asked)
 
     # -- inside: words ----------------------------------------------------------------------------------------------
 

@@ -72,6 +72,14 @@ class Joined(Record, frozen=True, kw_only=True, tag="joined"):
     pass
 
 
+class Away(Record, frozen=True, kw_only=True, tag="away"):
+    """The leg was lost; SSH waits for a Resume."""
+
+
+class Back(Record, frozen=True, kw_only=True, tag="back"):
+    """There is another leg."""
+
+
 class Sign(Record, frozen=True, kw_only=True, tag="sign"):
     """exchange_hash: of HASH_SIZES bytes."""
 
@@ -136,6 +144,7 @@ class Start(Record, frozen=True, kw_only=True, tag="start"):
     """relay_url, pin: as in the policy.  proxy: to dial it through.  host_key, admitted_key: SSH public key blobs.
 
     session: names the leg.  ticket: bearer for it.  max_channels: at one time.
+    resume_for_s: for which SSH waits for another leg.
     """
 
     relay_url: str
@@ -145,7 +154,21 @@ class Start(Record, frozen=True, kw_only=True, tag="start"):
     host_key: bytes
     admitted_key: bytes
     max_channels: int
+    resume_for_s: float
     proxy: Proxy | None = None
+
+
+class Resume(Record, frozen=True, kw_only=True, tag="resume"):
+    """Another leg of the same session, as in Start; the one before is of no more use."""
+
+    relay_url: str
+    pin: str | None
+    ticket: str
+    proxy: Proxy | None = None
+
+
+class Doubt(Record, frozen=True, kw_only=True, tag="doubt"):
+    """The network changed: is the leg still there?"""
 
 
 class Signed(Record, frozen=True, kw_only=True, tag="signed"):
@@ -183,8 +206,10 @@ class Finish(Record, frozen=True, kw_only=True, tag="finish"):
     message: str
 
 
-FromChild = Ready | Joined | Sign | Authenticated | Open | Connect | TurnedDown | Signal | Hangup | Leaving
-ToChild = Start | Signed | Opened | Denied | Exited | Finish
+FromChild = (
+    Ready | Joined | Away | Back | Sign | Authenticated | Open | Connect | TurnedDown | Signal | Hangup | Leaving
+)
+ToChild = Start | Resume | Doubt | Signed | Opened | Denied | Exited | Finish
 
 
 def decode_from_child(packet: bytes) -> FromChild:

@@ -23,7 +23,10 @@ class PendingConsent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveSession(msgspec.Struct, frozen=True, kw_only=True):
-    """state: starting, dialling, handshake or open.  since_at: Unix seconds.  channels: processes that run."""
+    """state: starting, dialling, handshake, open, or away: its connection was lost.
+
+    since_at: Unix seconds.  channels: processes that run.
+    """
 
     session: SessionId
     technician: str
@@ -60,6 +63,6 @@ def live_session(broker: SessionBroker) -> LiveSession:
         account=request.account,
         since_at=int(broker.running.started_at),
         asked=broker.running.asked,
-        state=broker.state.value,
+        state="away" if broker.is_away else broker.state.value,
         channels=broker.channels,
     )

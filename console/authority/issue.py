@@ -118,10 +118,16 @@ def certified_key(issued: IssuedCertificate) -> PublicKey:
     return parse_certificate(line_blob(issued.certificate)).key
 
 
-def grant_again(issued: IssuedCertificate) -> Grant:
-    """The grant of an issued certificate, for its renewal."""
-    life_s = issued.valid_before - issued.valid_after - BACKDATED_S
+def grant_again(issued: IssuedCertificate, longest_s: int = LONGEST_LIFE_S) -> Grant:
+    """The grant of an issued certificate, for its renewal. longest_s: what the policy allows by now."""
+    life_s = min(issued.valid_before - issued.valid_after - BACKDATED_S, longest_s)
     return parse_grant(issued.name, issued.may, issued.scope, (issued.principals,), max(life_s, 60))
+
+
+def renew_all(store: Store, ca: RawSigner, due: list[IssuedCertificate], now: int) -> list[IssuedCertificate]:
+    """The same again for each: key, rights, scope and accounts, under a new serial. Raises as issue_technician."""
+    longest_s = store.policy.policy.max_certificate_s
+    return [issue_technician(store, ca, grant_again(each, longest_s), certified_key(each), now) for each in due]
 
 
 def to_renew(

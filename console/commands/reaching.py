@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from console.commands.options import confirm, passphrase_file, passphrases, say
+from console.commands.options import DURATION, confirm, passphrase_file, passphrases, say
 from console.fleet import fetch_device
 from console.home import Home
 from console.resolving import resolve
-from console.sessions import Reached, Wish, reach, why_ended
+from console.sessions import Reached, Wish, give_up, reach, why_ended
 from console.signed_in import Desk, signed_in
 from console.waiting import WaitingLine
 from protocol.errors import AuxilioError, Unavailable
@@ -43,6 +43,7 @@ class Visit(msgspec.Struct, frozen=True):
     purpose: str | None = None
     case: str | None = None
     provisional: bool = False
+    resume_for: int = 600
     passphrase_file: Path | None = None
 
 
@@ -51,6 +52,7 @@ _OPTIONS = (
     click.option("--purpose", "-p", help="Why; the customer reads it."),
     click.option("--case", help="The case's id."),
     click.option("--provisional", is_flag=True, help="Reach a device that no admin has vouched for."),
+    click.option("--resume-for", type=DURATION, default=600, help="How long to try when the connection is lost [10m]."),
     passphrase_file,
 )
 
@@ -94,16 +96,24 @@ async def connected(
             provisional=provisional,
         )
         with WaitingLine(desk.clock.now) as waiting:
-            reached = await reach(desk, wish, waiting.ask)
-        try:
-            connection = await client.connect(reached.leg, device, key, reached.account)
-            async with connection:
-                yield connection, reached
-        except Unavailable as error:
-            raise await _explained(desk, reached, error) from error
-        finally:
-            reached.leg.close()
-            await reached.leg.wait_closed()
+            reached = await reach(desk, wish, waiting, resume_for_s=visit.resume_for)
+            waiting.spliced()
+            try:
+                connection = await client.connect(reached.leg, device, key, reached.account)
+                async with connection:
+                    yield connection, reached
+            except Unavailable as error:
+                raise await _explained(desk, reached, error) from error
+            finally:
+                await _close(desk, reached)
+
+
+async def _close(desk: Desk, reached: Reached) -> None:
+    if reached.leg.is_away:  # nothing more can be said over it, and the device would wait for us
+        reached.leg.abort()
+        await give_up(desk, reached.session)
+    reached.leg.close()
+    await reached.leg.wait_closed()
 
 
 async def _warned(desk: Desk, device: DeviceId) -> bool:

@@ -9,20 +9,20 @@ import click
 from console.authority.change import Change, change_policy
 from console.authority.issue import (
     DEFAULT_LIFE_S,
-    certified_key,
-    grant_again,
     issue_technician,
     parse_grant,
+    renew_all,
     to_renew,
 )
 from console.authority.ledger import IssuedCertificate, Ledger
 from console.authority.policies import revoke
+from console.authority.publishing import adopt_from_relays
 from console.authority.store import Store, open_store
 from console.cli import in_loop
 from console.commands.options import DURATION, as_json, passphrase_file, passphrases, say, usage_errors
 from console.home import Home, write_file
 from console.keys import read_public
-from console.mailbox import post_or_tell
+from console.mailbox import keep_own, post_or_tell
 from console.render import print_json, print_table, when
 from console.settings import load_settings
 from protocol.errors import Refused, UsageInvalid
@@ -83,7 +83,7 @@ async def add(
     issued = issue_technician(store, store.signer("technician_ca", source), grant, key, _now())
     written = write_certificate(out or certificate_path(key_file), issued)
     if load_settings(home).relays:
-        await post_or_tell(home, source, say, [issued])
+        await post_or_tell(store, home, source, say, [issued])
     if as_json:
         print_json({**_record(issued, store), "file": str(written)})
     else:
@@ -136,13 +136,16 @@ async def renew(
 ) -> None:
     """Issue the same again: for NAMES, for everyone, or for those whose certificates are expiring.
 
-    The new certificates wait in the relay's mailbox; `auxilio login` fetches them.
+    The new certificates wait in the mailbox of every relay of the policy. A console whose own ends within 48 hours
+    looks there by itself; `auxilio login` does so at any time.
 
     \b
     Example:
       auxilio technician renew --expiring
     """
     store = open_store(home)
+    for note in await adopt_from_relays(store, home):
+        say(note)  # whom another admin revoked meanwhile gets nothing
     now = _now()
     known = Ledger(store.folder).certificates()
     due = to_renew(known, store, now=now, within_s=EXPIRING_S if expiring else None, names=frozenset(names))
@@ -157,13 +160,13 @@ async def renew(
         say("nobody's certificate is due")
         return
     source = passphrases(passphrase_file)
-    ca = store.signer("technician_ca", source)
-    issued = [issue_technician(store, ca, grant_again(each), certified_key(each), now) for each in due]
+    issued = renew_all(store, store.signer("technician_ca", source), due, now)
+    keep_own(home, issued)
     for each in issued:
         say(f"{each.name}: until {when(each.valid_before)}")
         if out is not None:
             print(write_certificate(out / f"{each.name}-cert.pub", each))
-    failure = await post_or_tell(home, source, say, issued)
+    failure = await post_or_tell(store, home, source, say, issued)
     if failure is not None and out is None:
         raise failure
 

@@ -33,7 +33,9 @@ def application(services: Services) -> web.Application:
         return web.Response(text="ok\n")
 
     async def readyz(_request: web.Request) -> web.Response:
-        """The database takes a write, and in time: the relay can acknowledge what it is sent."""
+        """The database takes a write, and in time: the relay can acknowledge what it is sent. Not once it stops."""
+        if services.stopping.has_begun:
+            return web.Response(status=503, text="relay_restarting: nothing new is begun here\n")
         if shutil.disk_usage(services.config.database.parent).free < LEAST_FREE_BYTES:
             return web.Response(status=503, text="store_full: the relay's disk is full\n")
         try:

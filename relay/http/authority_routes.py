@@ -5,6 +5,7 @@ from __future__ import annotations
 from protocol.api import (
     Charters,
     EnrolAnswer,
+    Introduction,
     LoginAnswer,
     LoginNonce,
     Mail,
@@ -16,7 +17,7 @@ from protocol.errors import BadMessage
 from protocol.ids import parse_sha256
 from protocol.link import VERSIONS
 from protocol.statement import Signed
-from relay.enrolling import enrol
+from relay.enrolling import enrol, introduce
 from relay.failures import NotFound
 from relay.http.call import Call, Route
 from relay.release import RELEASE
@@ -54,6 +55,19 @@ async def publish_policy(call: Call) -> Published:
     body = await call.body(PublishPolicy)
     outcome, name = await call.services.authorities.publish_policy(organisation, body.policy, body.expected)
     return Published(outcome=outcome.value, sha256=name)
+
+
+async def introduce_device(call: Call) -> None:
+    organisation = call.organisation()
+    services = call.services
+    await introduce(
+        organisation,
+        await call.body(Introduction),
+        authorities=services.authorities,
+        store=services.store,
+        events=services.events,
+        clock=services.clock,
+    )
 
 
 async def join(call: Call) -> EnrolAnswer:
@@ -146,6 +160,15 @@ ROUTES = (
         body_limit=MAX_SMALL_SIGNED_BYTES,
         answer=EnrolAnswer,
         summary="A device joins with a token's signature",
+    ),
+    Route(
+        method="POST",
+        path=f"{_ORGANISATION}/introduce",
+        who="stranger",
+        handler=introduce_device,
+        body=Introduction,
+        body_limit=2 * MAX_SMALL_SIGNED_BYTES,
+        summary="A device that was approved at another relay",
     ),
     Route(
         method="POST",

@@ -159,7 +159,8 @@ async def session_nonce(call: Call) -> SessionNonce:
 async def start_session(call: Call) -> SessionStarted:
     device = call.device()
     body = await call.body(StartSession)
-    return await call.services.sessions.start(call.login, device, body.request)
+    sessions = call.services.sessions
+    return await (sessions.resume if body.resume else sessions.start)(call.login, device, body.request)
 
 
 _DEVICE = "/v1/devices/{device}"

@@ -64,9 +64,12 @@ class _Handler(RequestHandler):
 
 
 class Listener:
-    """`bind`, `start` with the application, `serve` until cancelled. tls=None: a trusted proxy does it."""
+    """`bind`, `start` with the application, `serve` until cancelled.
 
-    def __init__(self, config: Config, metrics: Metrics, tls: ssl.SSLContext | None) -> None:
+    tls: asked for the context of each new connection; None: a trusted proxy does TLS.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics, tls: Callable[[], ssl.SSLContext] | None) -> None:
         self._runner: web.AppRunner | None = None
         self._config = config
         self._metrics = metrics
@@ -196,7 +199,7 @@ class Listener:
                 await asyncio.get_running_loop().connect_accepted_socket(
                     lambda: self._protocol(leave),
                     connection,
-                    ssl=self._tls,
+                    ssl=self._tls() if self._tls else None,
                     ssl_handshake_timeout=HANDSHAKE_WITHIN_S if self._tls else None,
                     ssl_shutdown_timeout=SHUTDOWN_WITHIN_S if self._tls else None,
                 )

@@ -18,7 +18,7 @@ from relay.failures import Busy, Unauthorized
 from relay.http.call import Call, Route
 from relay.http.serving import FAILED_COST, SECURITY_HEADERS, bearer, count_stranger
 from relay.logins import Login
-from relay.sessions import list_sessions
+from relay.session_access import list_sessions
 from relay.splice import Leg, make_socket
 from relay.store import devices, listing
 

@@ -86,20 +86,50 @@ def enrol(
 
     The same device with the same token again is the same enrolment, whose answer was lost: it costs no use.
     """
-    statement, grant = enrolment.statement, enrolment.grant
+    grant = enrolment.grant
     held = select(devices.c.token, devices.c.enrolment).where(_this(organisation, enrolment.device))
     row = (connection.execute(held)).first()
     if row is not None and row.token == grant.token:
         return True
     if not _use_token(connection, organisation, grant.token, grant.uses):
         return False
+    _keep(connection, organisation, enrolment, signed, now, is_new=row is None)
+    return True
+
+
+def introduce(
+    connection: Connection,
+    organisation: OrganisationId,
+    enrolment: VerifiedEnrolment,
+    signed: Signed,
+    record: HeldRecord,
+    now: float,
+) -> bool:
+    """Keep a device that was approved elsewhere; False where it is known here already."""
+    if find_row(connection, organisation, enrolment.device, removed=True) is not None:
+        return False
+    _keep(connection, organisation, enrolment, signed, now, is_new=True)
+    put_record(connection, organisation, record, replaces=0)
+    return True
+
+
+def _keep(
+    connection: Connection,
+    organisation: OrganisationId,
+    enrolment: VerifiedEnrolment,
+    signed: Signed,
+    now: float,
+    *,
+    is_new: bool,
+) -> None:
+    statement, grant = enrolment.statement, enrolment.grant
     values = {
         "enrolment": encode(signed),
         "token": grant.token,
         "machine": statement.machine,
         "enrolled_at": int(now),
     }
-    if row is not None:
+    if not is_new:
         connection.execute(update(devices).where(_this(organisation, enrolment.device)).values(**values))
         connection.execute(_delete_tags(organisation, enrolment.device, suggested=True))
     else:
@@ -127,7 +157,6 @@ def enrol(
         }
         connection.execute(insert(devices).values(**fresh, **values))
     _insert_tags(connection, organisation, enrolment.device, grant.tags, suggested=True)
-    return True
 
 
 def _use_token(connection: Connection, organisation: OrganisationId, token: str, uses: int) -> bool:

@@ -65,19 +65,15 @@ def drop_expired_logins(connection: Connection, now: float) -> None:
 
 def put_mail(
     connection: Connection, organisation: OrganisationId, fingerprint: str, certificate: str, valid_before: int
-) -> bool:
-    """Leave a certificate for whoever holds the key; False where one waits that is valid for longer."""
+) -> None:
+    """Leave a certificate for whoever holds the key, in the place of any that waits."""
     this = (mailbox.c.organisation == organisation) & (mailbox.c.fingerprint == fingerprint)
-    held = (connection.execute(select(mailbox.c.valid_before).where(this))).scalar()
-    if held is not None and held > valid_before:
-        return False
     connection.execute(delete(mailbox).where(this))
     connection.execute(
         insert(mailbox).values(
             organisation=organisation, fingerprint=fingerprint, certificate=certificate, valid_before=valid_before
         )
     )
-    return True
 
 
 def find_mail(connection: Connection, organisation: OrganisationId, fingerprint: str) -> tuple[str, int] | None:

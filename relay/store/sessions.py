@@ -43,6 +43,28 @@ def add_session(
     return True
 
 
+def reopen_session(
+    connection: Connection,
+    organisation: OrganisationId,
+    technician: str,
+    request: SessionRequest,
+    signed: Signed,
+    now: float,
+) -> bool:
+    """A session that was lost goes on; a relay with a new database hears of it for the first time. False where it is
+    another one.
+    """
+    if add_session(connection, organisation, technician, request, signed, now):
+        return True
+    changed = connection.execute(
+        update(sessions)
+        .where(sessions.c.organisation == organisation, sessions.c.id == request.session)
+        .where(sessions.c.technician == technician, sessions.c.device == request.device)
+        .values(state="offered", reason="", message="", ended_at=None)
+    )
+    return changed.rowcount == 1
+
+
 def set_state(
     connection: Connection,
     organisation: OrganisationId,

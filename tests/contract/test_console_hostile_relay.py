@@ -15,6 +15,7 @@ from console.fleet import fetch_device
 from console.resolving import resolve
 from console.sessions import Wish, reach
 from console.signed_in import Desk
+from console.waiting import WaitingLine
 from protocol.api import DevicePage, LoginAnswer, LoginNonce, SessionNonce, SessionStarted
 from protocol.errors import AuxilioError, BadMessage, PeerFault, Refused, Untrusted
 from protocol.ids import SessionId, device_id
@@ -47,7 +48,7 @@ def _wish(relay: Relayed, **changes: Any) -> Wish:
 
 
 async def _reach(relay: Relayed, **changes: Any) -> object:
-    return await with_desk(relay, lambda desk: reach(desk, _wish(relay, **changes), lambda waiting: None))
+    return await with_desk(relay, lambda desk: reach(desk, _wish(relay, **changes), WaitingLine(desk.clock.now)))
 
 
 # -- logging in -------------------------------------------------------------------------------------------------

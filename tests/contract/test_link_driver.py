@@ -54,6 +54,11 @@ class Owner:
 
     def link_message(self, message: ToAgent) -> None: ...
 
+    is_waited_for = False
+
+    def refused(self, reason: str, relay: RelayAddress) -> None:
+        raise AssertionError(reason)
+
     def link_down(self, reason: str) -> None:
         self.downs.append(reason)
         task = asyncio.current_task()

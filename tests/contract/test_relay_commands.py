@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import ssl
 import stat
@@ -157,7 +158,7 @@ async def test_a_second_copy_is_refused_and_check_sees_the_first_one_running(tmp
         checked = await asyncio.to_thread(relay, "check", "--dir", str(first.folder), "--json")
         assert checked.returncode == 0, checked.stdout
         states = {entry["what"]: entry["state"] for entry in map(json.loads, checked.stdout.splitlines())}
-        assert states["port"] == "ok" and states["database"] == "ok"
+        assert states["port"] == "ok" and "fail" not in states.values()
         assert await first.stop() == 0
 
 
@@ -209,3 +210,46 @@ def test_a_full_disk_at_init_leaves_no_half_relay(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "relay" / "relay.toml").exists()
     assert relay(*words).returncode == 0
+
+
+# -- check, where something is not as it should be --------------------------------------------------------------------
+
+
+def checked(folder: Path, **changes: str) -> dict[str, list[tuple[str, str]]]:
+    """What `check` says of each thing, after lines of the configuration were changed."""
+    path = folder / "relay.toml"
+    text = path.read_text()
+    for name, value in changes.items():
+        text = re.sub(rf"(?m)^#? ?{name} = .*$", f"{name} = {value}", text, count=1)
+    path.write_text(text)
+    said: dict[str, list[tuple[str, str]]] = {}
+    for line in relay("check", "--dir", str(folder), "--json").stdout.splitlines():
+        entry = json.loads(line)
+        assert entry["state"] == "ok" or entry["hint"]
+        said.setdefault(entry["what"], []).append((entry["state"], entry["message"]))
+    return said
+
+
+def test_check_names_what_an_operator_would_miss(folder: Path) -> None:
+    said = checked(folder)
+    assert said["database"][-1] == ("warning", "no organisation is served")
+    assert said["exposure"][0][0] == "ok"
+    relay("organisation", "add", "--dir", str(folder), "a" * 52)
+    assert ("warning", "no organisation is served") not in checked(folder)["database"]
+    said = checked(folder, names='["relay.invalid:443"]')
+    assert said["names"][0][0] == "warning" and "relay.invalid has no address" in said["names"][0][1]
+    admin = folder / "relay.toml"
+    head, _, tail = admin.read_text().partition("[admin]")
+    admin.write_text(head + "[admin]" + tail.replace("127.0.0.1", "10.0.0.1", 1))
+    assert checked(folder)["exposure"][0][0] == "warning"
+    folder.chmod(0o755)
+    assert any("open to others" in message for _, message in checked(folder)["exposure"])
+
+
+def test_check_says_how_many_connections_there_may_be(folder: Path) -> None:
+    words = [sys.executable, "-m", "relay.main", "check", "--dir", str(folder), "--json"]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 512; exec "$@"', "sh", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    [limits] = [entry for entry in map(json.loads, done.stdout.splitlines()) if entry["what"] == "open files"]
+    assert limits["state"] == "warning" and limits["message"].startswith("512 at most")

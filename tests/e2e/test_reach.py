@@ -177,7 +177,8 @@ def _running(command: str) -> bool:
 
 
 @pytest.mark.parametrize("name", CLIENTS)
-def test_killing_the_client_ends_what_it_started(world: World, name: str) -> None:
+def test_a_client_that_hangs_up_ends_what_it_started(world: World, name: str) -> None:
+    """Killed outright it says nothing, and the device waits for it: tests/e2e/test_survival.py."""
     mark = f"sleep 98765{CLIENTS.index(name)}"
     process = subprocess.Popen(
         client(world, name, mark),
@@ -187,7 +188,7 @@ def test_killing_the_client_ends_what_it_started(world: World, name: str) -> Non
         env=world.environment,
     )
     wait_until(lambda: _running(mark), "the command runs")
-    process.kill()
+    process.send_signal(signal.SIGTERM)
     process.wait(WITHIN_S)
     wait_until(lambda: not _running(mark), "the command is gone")
     wait_until(lambda: not world.session_children(), "no child of the agent is left")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sqlite3
 import subprocess
 import time
@@ -99,7 +98,7 @@ def test_another_account_than_the_certificates_is_refused(world: World) -> None:
 
 async def ask(world: World, signed: Signed, device: str, session: str) -> None:
     """Offer a request to the device through the relay as a technician's console would, and open the leg."""
-    token = bearer(world)
+    token = world.bearer()
     async with RelayClient(parse_address(world.relay.url, world.relay.pin), bearer=token) as client:
         body = StartSession(request=signed)
         started = await client.request("POST", f"/v1/devices/{device}/sessions", SessionStarted, body=body)
@@ -108,17 +107,8 @@ async def ask(world: World, signed: Signed, device: str, session: str) -> None:
         leg.close()
 
 
-def bearer(world: World) -> str:
-    """The token that the console keeps of its login."""
-    found: list[str] = []
-    for path in (world.folder / world.home_name).rglob("*.json"):
-        found += re.findall(r'"bearer": ?"([A-Za-z0-9_-]{30,})"', path.read_text("utf-8", "replace"))
-    assert found, "the console keeps no token"
-    return found[-1]
-
-
 async def nonce(world: World) -> str:
-    async with RelayClient(parse_address(world.relay.url, world.relay.pin), bearer=bearer(world)) as client:
+    async with RelayClient(parse_address(world.relay.url, world.relay.pin), bearer=world.bearer()) as client:
         path = f"/v1/devices/{world.device}/sessions/nonce"
         return (await client.request("POST", path, SessionNonce)).nonce
 
@@ -324,7 +314,7 @@ def test_the_relays_database_and_keys_open_no_session(world: World) -> None:
             stored += path.read_bytes()
     assert b"session_request" in stored or tables, "the thief has read it all"
     assert stored.count(b"PRIVATE KEY-----") <= 2, "only the relay's own TLS key"
-    assert bearer(world).encode() not in stored, "tokens are kept hashed"
+    assert world.bearer().encode() not in stored, "tokens are kept hashed"
     assert load_private_key((world.folder / "ana").read_bytes()) and b"OPENSSH PRIVATE" not in stored
     thief = KeyRawSigner(load_private_key(_ed25519_key()))
     for signer in (KeySigner(load_private_key(_ed25519_key())), _self_certified(world)):

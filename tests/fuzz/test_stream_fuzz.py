@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from protocol.errors import PeerFault
-from protocol.stream import HEADER, Stream, decode_frame, encode_frame
+from protocol.stream import DATA, HEADER, Stream, decode_frame, encode_frame
 
 WINDOW = 50
 
@@ -62,11 +63,12 @@ class TwoEnds(RuleBasedStateMachine):
 
     @rule()
     def cut(self) -> None:
-        """Everything under way is lost; both ends tell the other how far they got, and resend."""
+        """Everything under way is lost; both ends tell the other how far they got, and resend. It may happen again
+        before they have."""
         for end in (0, 1):
             self.wires[end].clear()
         for end in (0, 1):
-            self.wires[end].extend(self.ends[end].resend_from(self.ends[1 - end].received_offset))
+            self.wires[end].append(self.ends[end].rejoin())
 
     @invariant()
     def what_came_out_is_what_went_in(self) -> None:
@@ -92,7 +94,54 @@ class TwoEnds(RuleBasedStateMachine):
             assert self.ends[end].done
 
 
+class TwoEndsAndARelay(TwoEnds):
+    """The same, with a relay between them that loses, repeats, exchanges and rewrites frames, and invents some."""
+
+    failed = False
+
+    def tamper(self, end: int, change: Callable[[list[bytes]], None]) -> None:
+        frames = list(self.wires[end])
+        change(frames)
+        self.wires[end].clear()
+        self.wires[end].extend(frames)
+
+    @precondition(lambda self: any(self.wires))
+    @rule(end=TwoEnds.which, at=st.integers(0, 9))
+    def lose(self, end: int, at: int) -> None:
+        self.tamper(end, lambda frames: frames.pop(at % len(frames)) if frames else None)
+
+    @precondition(lambda self: any(self.wires))
+    @rule(end=TwoEnds.which, at=st.integers(0, 9), to=st.integers(0, 9))
+    def repeat(self, end: int, at: int, to: int) -> None:
+        self.tamper(end, lambda frames: frames.insert(to, frames[at % len(frames)]) if frames else None)
+
+    @precondition(lambda self: any(self.wires))
+    @rule(end=TwoEnds.which, at=st.integers(0, 9))
+    def exchange(self, end: int, at: int) -> None:
+        self.tamper(end, lambda frames: frames.append(frames.pop(at % len(frames))) if frames else None)
+
+    @rule(end=TwoEnds.which, kind=st.integers(0, 4), offset=st.integers(0, 300))
+    def invent(self, end: int, kind: int, offset: int) -> None:
+        """Not DATA with other bytes: that these are no good is for SSH to notice, which runs on it."""
+        if kind != DATA:
+            self.wires[end].append(encode_frame(kind, offset))
+
+    def arrive(self, end: int, count: int) -> None:
+        if not self.failed:
+            try:
+                super().arrive(end, count)
+            except PeerFault:
+                self.failed = True  # a clean end
+
+    arrive = rule(end=TwoEnds.which, count=st.integers(1, 5))(arrive)
+
+    def teardown(self) -> None:
+        self.what_came_out_is_what_went_in()
+
+
 TestTwoEnds = TwoEnds.TestCase
+TestTwoEndsAndARelay = TwoEndsAndARelay.TestCase
+TestTwoEndsAndARelay.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestTwoEnds.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 

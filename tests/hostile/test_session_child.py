@@ -42,6 +42,7 @@ from protocol.errors import Refused
 from protocol.keys import parse_public_key
 from protocol.session import VerifiedRequest
 from protocol.signing import KeyRawSigner
+from protocol.statement import Signed as SignedStatement
 from protocol.technician import read_technician
 from tests.support.session_world import SessionWorld, until
 from transport.ways import directly
@@ -163,6 +164,7 @@ class Stage:
         assert policy is not None
         self.broker = SessionBroker(
             Running(verified=verified, asked=True, started_at=world.clock.now()),
+            SignedStatement(payload=b"", signature=b""),
             relay=directly(policy.policy.relays[0]),
             ticket="t",
             host=host,  # type: ignore[arg-type]  # a fake

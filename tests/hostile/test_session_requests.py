@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.session import desk as desk_module
+from agent.session import live
 from protocol.codec import encode
 from protocol.ids import SessionId, random_id
 from protocol.keys import public_line
@@ -46,7 +46,7 @@ def replayed(world: SessionWorld) -> SessionId:
     request = world.request(account="admin")
     world.offer(request, ticket="one")
     # The device forgets the first; what remembers the nonce has to be the pool alone.
-    world.desk._live.clear()
+    world.desk._live._brokers.clear()
     world.sent.clear()
     return world.offer(request)
 
@@ -157,10 +157,10 @@ async def test_a_request_is_refused_with_its_reason_and_starts_no_child(
             raise AssertionError("a child would have been started")
 
     async with SessionWorld() as world:
-        monkeypatch.setattr(desk_module, "SessionBroker", NoBroker)
+        monkeypatch.setattr(live, "SessionBroker", NoBroker)
         monkeypatch.setattr("agent.platform.posix_accounts.present_users", lambda: ())
         if offer is replayed:
-            monkeypatch.setattr(desk_module.SessionDesk, "_serve", _nothing)
+            monkeypatch.setattr(live.LiveSessions, "_serve", _nothing)
         session = offer(world)
         refused = await world.refused(session)
         assert refused.code == code, refused
@@ -170,7 +170,7 @@ async def test_a_request_is_refused_with_its_reason_and_starts_no_child(
         assert world.children() == []
 
 
-async def _nothing(self: object, broker: object) -> None:
+async def _nothing(self: object, session: object, broker: object) -> None:
     pass
 
 

@@ -13,6 +13,7 @@ import asyncio
 import atexit
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -66,9 +67,13 @@ class RelayProcess:
         return self.folder / "relay.sqlite"
 
     @property
-    def pid(self) -> int:
+    def process(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the relay is not running"
-        return self._process.pid
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     @property
     def log(self) -> str:
@@ -96,8 +101,18 @@ class RelayProcess:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(await asyncio.to_thread(_made), self.folder, dirs_exist_ok=True)
+        self.set("server", drain_s=1)  # a test that ends with a session open need not wait for it
         if self._settings:
             self._configure(self._settings)
+
+    def set(self, table: str, **values: object) -> None:
+        """Change keys of one table of its configuration, for the next start."""
+        path = self.folder / "relay.toml"
+        text = path.read_text(encoding="utf-8")
+        for name, value in values.items():
+            text = re.sub(rf"(?m)^{name} = .*\n", "", text)
+            text = text.replace(f"[{table}]\n", f"[{table}]\n{name} = {json.dumps(value)}\n", 1)
+        path.write_text(text, encoding="utf-8")
 
     def _configure(self, settings: str) -> None:
         """Tables of `settings` take the place of those that `init` wrote."""

@@ -138,7 +138,7 @@ class FakeDevice:
         try:
             await link.greet(**hello)
             if nonces:
-                link.send(Nonces(nonces=tuple(os.urandom(32).hex()[:43] for _ in range(nonces)), valid_s=600))
+                link.send_nonces(nonces)
             yield link
         finally:
             link.close()
@@ -199,6 +199,9 @@ class FakeLink:
     def send(self, message: Record) -> None:
         self.connection.send_text(encode(message).decode())
 
+    def send_nonces(self, count: int = 8) -> None:
+        self.send(Nonces(nonces=tuple(os.urandom(32).hex()[:43] for _ in range(count)), valid_s=600))
+
     async def receive(self) -> Any:
         """The next message but pings, which are answered."""
         async with asyncio.timeout(WITHIN_S):
@@ -230,7 +233,10 @@ class FakeLink:
 
     async def send_report(self, number: int, sections: dict[str, bytes], **changes: Any) -> ReportAck:
         """Upload what is missing, and return the acknowledgement."""
-        signed = self.device.report(number, sections, **changes)
+        return await self.deliver(self.device.report(number, sections, **changes), sections)
+
+    async def deliver(self, signed: Signed, sections: dict[str, bytes]) -> ReportAck:
+        """As send_report, of a report that was made before."""
         by_hash = {sha256(data): data for data in sections.values()}
         blobs = self.blobs
         while True:

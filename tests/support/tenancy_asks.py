@@ -19,7 +19,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from protocol.api import Mail, PublishPolicy, StartSession
+from protocol.api import Introduction, Mail, PublishPolicy, StartSession
 from protocol.codec import encode
 from protocol.ids import OrganisationId, sha256
 from protocol.keys import public_line
@@ -89,6 +89,17 @@ def enrolments(us: Tenant, them: Names, _path: dict[str, str]) -> list[Ask]:
         named=organisation.enrolment(token, key, organisation=them.organisation.id),
         their_token=organisation.enrolment(token, key, organisation=them.organisation.id, token=them.token_id),
         copied=them.organisation.enrolment(them.token, key, device_key=them.organisation.line(them.device.key)),
+    )
+
+
+def introductions(us: Tenant, them: Names, _path: dict[str, str]) -> list[Ask]:
+    organisation, token, key = us.names.organisation, us.names.token, us.names.device.key
+    ours = organisation.enrolment(token, key)
+    named = organisation.enrolment(token, key, organisation=them.organisation.id)
+    return _bodies(
+        ours=Introduction(enrolment=ours, record=us.names.record),
+        named=Introduction(enrolment=named, record=us.names.record),
+        their_record=Introduction(enrolment=ours, record=them.record),
     )
 
 
@@ -194,6 +205,7 @@ CASES: dict[str, Case] = {
     f"GET {_O}/policy": everybody,
     f"POST {_O}/policy": policies,
     f"POST {_O}/enrol": enrolments,
+    f"POST {_O}/introduce": introductions,
     f"POST {_O}/login/nonce": everybody,
     f"POST {_O}/login": logins,
     "GET /v1/mailbox": fetched_mail,

@@ -22,6 +22,7 @@ from protocol.link import (
     ReportMissing,
     ReportSent,
     SessionAccepted,
+    SessionAway,
     SessionClose,
     SessionEnded,
     SessionOffer,
@@ -93,6 +94,10 @@ def refusals(_us: FakeDevice, them: Names) -> list[Record]:
     return [SessionRefused(session=s, code="no", message="no") for s in _sessions(them)]
 
 
+def absences(_us: FakeDevice, them: Names) -> list[Record]:
+    return [SessionAway(session=s) for s in _sessions(them)]
+
+
 def endings(_us: FakeDevice, them: Names) -> list[Record]:
     return [SessionEnded(session=s, reason="closed", message="over") for s in _sessions(them)]
 
@@ -126,6 +131,7 @@ MESSAGES: dict[type[Record], Callable[[FakeDevice, Names], list[Record]]] = {
     SessionWaiting: waits,
     SessionAccepted: accepts,
     SessionRefused: refusals,
+    SessionAway: absences,
     SessionEnded: endings,
     Ping: lambda _us, _them: [Ping(id=1)],
     Pong: lambda _us, _them: [Pong(id=1)],

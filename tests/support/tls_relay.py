@@ -52,18 +52,22 @@ class Certificate:
         )
         self.pin = spki_pin(self.certificate.public_bytes(serialization.Encoding.DER))
 
+    @property
+    def pem(self) -> bytes:
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        return self.key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+
     def server_context(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory() as folder:
             chain, key = Path(folder, "cert.pem"), Path(folder, "key.pem")
-            chain.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-            key.write_bytes(
-                self.key.private_bytes(
-                    serialization.Encoding.PEM,
-                    serialization.PrivateFormat.PKCS8,
-                    serialization.NoEncryption(),
-                )
-            )
+            chain.write_bytes(self.pem)
+            key.write_bytes(self.key_pem)
             context.load_cert_chain(chain, key)
         return context
 

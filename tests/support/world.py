@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -139,6 +140,14 @@ class World:
         assert done.returncode == status, f"auxilio {' '.join(arguments)}: {done.returncode}: {said}"
         assert "Traceback" not in said
         return done.stdout.decode("utf-8", "replace") if status == 0 else said
+
+    def bearer(self) -> str:
+        """The token that the console keeps of its login."""
+        found: list[str] = []
+        for path in (self.folder / self.home_name).rglob("*.json"):
+            found += re.findall(r'"bearer": ?"([A-Za-z0-9_-]{30,})"', path.read_text("utf-8", "replace"))
+        assert found, "the console keeps no token"
+        return found[-1]
 
     def console_json(self, *arguments: str) -> Any:
         return json.loads(self.console(*arguments))

@@ -88,27 +88,27 @@ def test_a_host_key_is_vouched_for_under_the_name_that_ssh_asked_for(tmp_path: P
         f"{device}.clinic.auxilio",
         f"[{device}.auxilio]:2222",
     ):
-        assert known_host_line(host, "ssh-ed25519", key, names) == f"{host} ssh-ed25519 {key}"
+        assert known_host_line(host, "ssh-ed25519", key, lambda: names) == f"{host} ssh-ed25519 {key}"
     other = _device()[1]
-    assert known_host_line("pc-7.auxilio", "ssh-ed25519", other, names) is None
+    assert known_host_line("pc-7.auxilio", "ssh-ed25519", other, lambda: names) is None
     for unknown in ("pc-8.auxilio", "../names/@pc-7", "@pc-7", "pc-7/", "pc-7\n", ""):
-        assert known_host_line(unknown, "ssh-ed25519", key, names) is None
+        assert known_host_line(unknown, "ssh-ed25519", key, lambda: names) is None
 
 
 @pytest.mark.parametrize("key", ["", "NONE", "AAAA", "!!", "é", "A" * 100_000])
 def test_no_key_and_garbage_get_no_line(key: str) -> None:
-    assert known_host_line(_device()[0], "ssh-ed25519", key, NOBODY) is None
+    assert known_host_line(_device()[0], "ssh-ed25519", key, lambda: NOBODY) is None
 
 
 def test_another_devices_key_gets_no_line() -> None:
     device, _ = _device()
-    assert known_host_line(device, "ssh-ed25519", _device()[1], NOBODY) is None
-    assert known_host_line("localhost", "ssh-ed25519", _device()[1], NOBODY) is None
+    assert known_host_line(device, "ssh-ed25519", _device()[1], lambda: NOBODY) is None
+    assert known_host_line("localhost", "ssh-ed25519", _device()[1], lambda: NOBODY) is None
 
 
 def test_a_key_of_another_type_than_its_bytes_gets_no_line() -> None:
     device, key = _device()
-    assert known_host_line(device, "ssh-rsa", key, NOBODY) is None
+    assert known_host_line(device, "ssh-rsa", key, lambda: NOBODY) is None
 
 
 # -- ssh's configuration ----------------------------------------------------------------------------------------

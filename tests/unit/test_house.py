@@ -31,6 +31,7 @@ TASK_DRIVERS = {
     "agent/session/child_pump.py",
     "agent/session/desk.py",
     "agent/session/forwards.py",
+    "agent/session/live.py",
     "transport/leg.py",
     "transport/websocket.py",
 }

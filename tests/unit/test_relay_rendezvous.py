@@ -13,26 +13,29 @@ from protocol.errors import Refused
 from protocol.ids import DeviceId, OrganisationId, SessionId
 from protocol.leg import Refused as LegRefused
 from protocol.leg import Waiting
-from relay.rendezvous import (
-    ANSWER_WITHIN_S,
-    LONE_S,
+from relay.meeting import (
     LOST,
-    MAX_PER_DEVICE,
     NORMAL,
     REFUSED,
-    SPLICE_WITHIN_S,
-    TELL_WITHIN_S,
+    RESTARTING,
     TRANSITIONS,
-    WAIT_GRACE_S,
     WITHDRAWN,
     Changed,
     CloseAtDevice,
     HangUp,
-    Rendezvous,
     Say,
     Side,
     Splice,
     State,
+)
+from relay.rendezvous import (
+    ANSWER_WITHIN_S,
+    LONE_S,
+    MAX_PER_DEVICE,
+    SPLICE_WITHIN_S,
+    TELL_WITHIN_S,
+    WAIT_GRACE_S,
+    Rendezvous,
 )
 
 KEY = (OrganisationId("o"), DeviceId("d"))
@@ -291,6 +294,83 @@ def test_one_organisation_leaves_half_of_the_places_to_others() -> None:
     assert exc.value.reason == "too_many_sessions"
     for number in range(4):
         open_one("p", number)
+
+
+# -- legs that were lost, and come again -----------------------------------------------------------------------------
+
+
+def spliced() -> Rendezvous:
+    rendezvous = opened()
+    come(rendezvous, "C", "c")
+    come(rendezvous, "D", "d")
+    return rendezvous
+
+
+def reopened(rendezvous: Rendezvous, now: float = 20.0) -> list[object]:
+    effects = rendezvous.close_lost(S, KEY, "ana")
+    rendezvous.open(ID, KEY, "ana", console_ticket="C2", device_ticket="D2", now=now)
+    return effects
+
+
+def test_a_device_that_lost_its_leg_says_so_before_the_relay_has_noticed() -> None:
+    rendezvous = spliced()
+    reason = "the connection of the device was lost"
+    hung_up = [HangUp("c", LOST, reason), HangUp("d", LOST, reason)]
+    assert rendezvous.device_away(S, 9.0) == [*hung_up, Changed(S, "ended", "lost", reason)]
+    assert rendezvous.device_away(S, 9.1) == []
+
+
+def test_a_session_that_was_lost_begins_anew_and_its_old_legs_and_tickets_are_nobodys() -> None:
+    rendezvous = spliced()
+    rendezvous.left(S, "console", "c", clean=False, reason="", now=9.0)
+    assert reopened(rendezvous) == [HangUp("d", LOST, "the session goes on over another leg")]
+    for old in "CD":
+        with pytest.raises(Refused):
+            rendezvous.claim(ID, old)
+    come(rendezvous, "C2", "c2")
+    assert rendezvous.left(S, "device", "d", clean=False, reason="", now=21.0) == []
+    assert come(rendezvous, "D2", "d2") == [Splice("c2", "d2"), Changed(S, "open")]
+
+
+def test_one_end_may_ask_again_while_the_relay_sees_both_legs_standing() -> None:
+    rendezvous = spliced()
+    assert [effect.leg for effect in reopened(rendezvous)] == ["c", "d"]
+
+
+def test_a_relay_that_remembers_nothing_of_a_session_offers_it_as_if_it_were_new() -> None:
+    rendezvous = Rendezvous()
+    assert reopened(rendezvous) == []
+    come(rendezvous, "D2", "d2")
+    assert Splice("c2", "d2") in come(rendezvous, "C2", "c2")
+
+
+@pytest.mark.parametrize(("key", "who"), [((KEY[0], DeviceId("other")), "ana"), (KEY, "bob")])
+def test_nobody_elses_session_is_begun_anew(key: tuple[OrganisationId, DeviceId], who: str) -> None:
+    rendezvous = spliced()
+    with pytest.raises(Refused) as exc:
+        rendezvous.close_lost(S, key, who)
+    assert exc.value.reason == "session_known"
+
+
+def test_a_question_to_the_customer_is_not_begun_anew() -> None:
+    rendezvous = opened()
+    rendezvous.device_waits(S, 99, 60, 2.0)
+    with pytest.raises(Refused):
+        rendezvous.close_lost(S, KEY, "ana")
+
+
+def test_a_relay_that_stops_hangs_up_so_that_both_come_again_and_refuses_what_had_not_begun() -> None:
+    rendezvous = spliced()
+    asked = SessionId("t")
+    rendezvous.open(asked, KEY, "ana", console_ticket="E", device_ticket="F", now=0.0)
+    assert rendezvous.beginning == 1
+    effects = rendezvous.restart(5.0)
+    assert {effect.leg: effect.code for effect in effects if isinstance(effect, HangUp)} == {
+        "c": RESTARTING,
+        "d": RESTARTING,
+    }
+    assert {e.place[1]: e.reason for e in effects if isinstance(e, Changed)} == {ID: "lost", asked: "relay_restarting"}
+    assert rendezvous.beginning == 0
 
 
 class AnyOrder(RuleBasedStateMachine):

@@ -14,6 +14,7 @@ from protocol.stream import (
     HEADER,
     MAX_DATA_BYTES,
     MAX_OFFSET,
+    RESUME,
     WINDOW_BYTES,
     Stream,
     StreamFault,
@@ -60,7 +61,7 @@ def test_a_frame_is_these_bytes(frame: tuple[int, int, bytes], hexadecimal: str)
         HEADER.pack(DATA, 0),  # DATA of nothing
         HEADER.pack(ACK, 0) + b"x",
         HEADER.pack(FIN, 0) + b"x",
-        HEADER.pack(3, 0),
+        HEADER.pack(4, 0),
         HEADER.pack(255, 0) + b"x",
         HEADER.pack(ACK, MAX_OFFSET + 1),
         HEADER.pack(DATA, 2**64 - 1) + b"x",
@@ -215,9 +216,13 @@ def test_a_stream_goes_on_over_another_leg_from_its_offsets() -> None:
     one.finish()
     first, *lost = frames_of(one)
     other.consumed(len(other.receive(first)))
-    resent = one.resend_from(other.received_offset)
-    assert resent == lost
-    for frame in resent:
+    said, answered = one.rejoin(), other.rejoin()
+    assert said == encode_frame(RESUME, 0) and answered == encode_frame(RESUME, 3)
+    assert frames_of(one) == []  # until it knows from where
+    one.receive(answered)
+    other.receive(said)
+    assert frames_of(one) == lost
+    for frame in lost:
         other.receive(frame)
     assert other.peer_finished and other.received_offset == 3 + COPY_BELOW_BYTES + 1
 
@@ -227,17 +232,41 @@ def test_a_frame_is_cut_where_the_far_end_has_its_beginning() -> None:
     stream.write(b"abcdef")
     frames_of(stream)
     stream.receive(encode_frame(ACK, 2))
-    assert stream.resend_from(2) == [encode_frame(DATA, 2, b"cdef")]
-    assert stream.resend_from(6) == []
+    for offset, again in ((2, [encode_frame(DATA, 2, b"cdef")]), (6, [])):
+        stream.rejoin()
+        stream.receive(encode_frame(RESUME, offset))
+        assert frames_of(stream) == again
     for impossible in (1, 7):
-        with pytest.raises(StreamFault, match="resumes"):
-            stream.resend_from(impossible)
+        stream.rejoin()
+        with pytest.raises(StreamFault, match="goes on from"):
+            stream.receive(encode_frame(RESUME, impossible))
+
+
+def test_what_a_lost_leg_still_owed_is_not_owed_twice() -> None:
+    stream = Stream()
+    stream.write(b"abcdef")
+    frames_of(stream)
+    for _ in range(2):  # the leg is lost again before anything was resent
+        stream.rejoin()
+        stream.receive(encode_frame(RESUME, 0))
+    assert frames_of(stream) == [encode_frame(DATA, 0, b"abcdef")]
+
+
+@pytest.mark.parametrize("kind", [DATA, ACK, FIN])
+def test_a_new_leg_begins_with_resume_and_no_other_has_one(kind: int) -> None:
+    stream = Stream()
+    with pytest.raises(StreamFault, match="a leg begins"):
+        stream.receive(encode_frame(RESUME, 0))
+    stream.rejoin()
+    with pytest.raises(StreamFault, match="a leg begins"):
+        stream.receive(encode_frame(kind, 0, b"x" if kind == DATA else b""))
 
 
 def test_after_a_resume_the_far_end_is_told_what_was_consumed() -> None:
     stream = Stream()
     stream.consumed(len(stream.receive(encode_frame(DATA, 0, b"abc"))))
-    assert stream.resend_from(0) == []
+    stream.rejoin()
+    stream.receive(encode_frame(RESUME, 0))
     assert frames_of(stream) == [encode_frame(ACK, 3)]
 
 
@@ -250,9 +279,12 @@ def test_an_acknowledgement_that_was_lost_with_its_leg_is_sent_anew_whatever_is_
     right.consumed(1)
     right.acknowledge()
     assert right.next_frame() is not None  # it is lost, and the leg with it
-    right.resend_from(0)
+    right.rejoin()
+    right.receive(encode_frame(RESUME, 0))
     right.acknowledge()
     again = right.next_frame()
     assert again is not None
+    left.rejoin()
+    left.receive(encode_frame(RESUME, 1))
     left.receive(again)
     assert left.unacknowledged == 0
