@@ -14,10 +14,10 @@ from tests.bench.ways import NotAvailable
 
 def main() -> int:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of our programs would compile every module anew
-    settings = Settings.of_environment()
     try:
+        settings = Settings.of_environment()
         found, facts = take(settings)
-    except NotAvailable as exc:
+    except (NotAvailable, ValueError) as exc:
         print(f"bench: {exc}", file=sys.stderr)
         return 1
     settings.output.parent.mkdir(parents=True, exist_ok=True)

@@ -77,8 +77,9 @@ def cpu_ms(way: Way) -> float:
 
 def measure(ours: Stock, own: Own, peer: Way, settings: Settings) -> list[Row]:
     ways: dict[Way, list[Opened]] = {peer: [], ours: [], own: []}
-    for way in ways:
-        open_once(way)  # a warm-up that does not count
+    if settings.opens > 1:
+        for way in ways:
+            open_once(way)  # a warm-up that does not count
     for _ in range(settings.opens):
         for way, opened in ways.items():
             opened.append(open_once(way))

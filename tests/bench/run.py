@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -41,9 +40,13 @@ def take(settings: Settings) -> tuple[list[Row], dict[str, Any]]:
 
 def _measurements(world: World, chain: Chain, settings: Settings) -> Iterator[tuple[str, Measure]]:
     stock, own = Stock(world), Own(world)
-    yield idle.NAME, lambda: idle.measure(stock, chain, settings)  # first: no session was opened yet
-    for part in (opening, keys, bulk, copies):
-        yield part.NAME, functools.partial(part.measure, stock, own, chain, settings)
-    yield devices.NAME, lambda: devices.measure(chain, settings)
-    if settings.meshcentral:
-        yield meshcentral.NAME, lambda: beside_mesh.measure(stock, settings)
+    parts: dict[str, tuple[str, Measure]] = {
+        "idle": (idle.NAME, lambda: idle.measure(stock, chain, settings)),  # first: no session was opened yet
+        "opening": (opening.NAME, lambda: opening.measure(stock, own, chain, settings)),
+        "keys": (keys.NAME, lambda: keys.measure(stock, own, chain, settings)),
+        "bulk": (bulk.NAME, lambda: bulk.measure(stock, own, chain, settings)),
+        "copies": (copies.NAME, lambda: copies.measure(stock, own, chain, settings)),
+        "devices": (devices.NAME, lambda: devices.measure(chain, settings)),
+        "meshcentral": (meshcentral.NAME, lambda: beside_mesh.measure(stock, settings)),
+    }
+    return (part for name, part in parts.items() if name in settings.only)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+PARTS = ("idle", "opening", "keys", "bulk", "copies", "devices", "meshcentral")
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Settings:
     """rounds: of each transfer.  opens: of sessions.  mib: of each transfer.
 
     keys: sent one by one.  links: of devices at our relay.  peer_links: at sshd's, where each is processes.
-    idle_s: how long the CPU of an idle device is watched.  meshcentral: 0 leaves it out.
+    idle_s: how long the CPU of an idle device is watched.  only: which parts.
     output: the rows; what the machine was goes beside it.
     """
 
@@ -26,7 +27,7 @@ class Settings:
     links: int = 2000
     peer_links: int = 50
     idle_s: int = 30
-    meshcentral: int = 1
+    only: tuple[str, ...] = PARTS
     output: Path = Path("var/bench.json")
 
     @property
@@ -39,10 +40,11 @@ class Settings:
 
     @classmethod
     def of_environment(cls) -> Settings:
-        """AUXILIO_BENCH_ROUNDS, _OPENS, _MIB, _KEYS, _LINKS, _PEER_LINKS, _IDLE_S, _MESHCENTRAL and _OUTPUT."""
+        """Each is AUXILIO_BENCH_ and its name in capitals; ONLY is words. Raises ValueError."""
         given = {name: os.environ.get(f"AUXILIO_BENCH_{name.upper()}") for name in cls.__dataclass_fields__}
-        numbers = {name: int(value) for name, value in given.items() if value and name != "output"}
-        settings = cls(**numbers, output=Path(given["output"] or cls.output))
-        if min((number for name, number in numbers.items() if name != "meshcentral"), default=1) < 1:
-            raise ValueError("AUXILIO_BENCH_...: at least 1 of everything but of MESHCENTRAL")
+        numbers = {name: int(value) for name, value in given.items() if value and name not in ("output", "only")}
+        only = tuple((given["only"] or "").split()) or PARTS
+        settings = cls(**numbers, only=only, output=Path(given["output"] or cls.output))
+        if min(numbers.values(), default=1) < 1 or not set(only) <= set(PARTS):
+            raise ValueError(f"AUXILIO_BENCH_...: at least 1 of everything; ONLY some of: {' '.join(PARTS)}")
         return settings

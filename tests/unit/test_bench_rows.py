@@ -52,10 +52,14 @@ def test_the_table_says_why_a_row_is_empty() -> None:
 def test_settings_come_from_the_environment_and_are_at_least_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUXILIO_BENCH_MIB", "3")
     monkeypatch.setenv("AUXILIO_BENCH_OUTPUT", "elsewhere/figures.json")
-    monkeypatch.setenv("AUXILIO_BENCH_MESHCENTRAL", "0")
+    monkeypatch.setenv("AUXILIO_BENCH_ONLY", "keys bulk")
     settings = Settings.of_environment()
-    assert (settings.size, settings.keys, settings.meshcentral) == (3 * 1024 * 1024, 1000, 0)
+    assert (settings.size, settings.keys, settings.only) == (3 * 1024 * 1024, 1000, ("keys", "bulk"))
     assert settings.machine.as_posix() == "elsewhere/figures-machine.json"
+    monkeypatch.setenv("AUXILIO_BENCH_ONLY", "everything")
+    with pytest.raises(ValueError, match="ONLY some of: idle"):
+        Settings.of_environment()
+    monkeypatch.setenv("AUXILIO_BENCH_ONLY", "")
     monkeypatch.setenv("AUXILIO_BENCH_KEYS", "0")
     with pytest.raises(ValueError, match="at least 1"):
         Settings.of_environment()
