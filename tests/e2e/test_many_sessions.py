@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,7 @@ WARM_UP = 20 if LONG else 6
 GROWTH_BYTES = (16 if LONG else 8) * 1024 * 1024
 ON_ONE_DEVICE = 50
 SESSIONS, DEVICES = (500, 8) if LONG else (24, 2)
+SHELLS, SHELL_DEVICES = (200, 4) if LONG else (12, 1)
 PAYLOAD_BYTES = 256 * 1024
 AT_ONCE = 10
 """Opened at the same time: what is measured is that they live together, not how fast two processors start them."""
@@ -105,25 +108,68 @@ def test_fifty_sessions_at_once_on_one_device(world: World) -> None:
     world.agent.wait_status(lambda s: not s["sessions"], "all sessions are over")
 
 
-def test_many_sessions_through_one_relay(world: World) -> None:
-    """By as many technicians as devices: one technician has 64 at most."""
-    agents = [world.agent]
-    devices = [world.device]
+@contextlib.contextmanager
+def visits(world: World, count: int, devices: int) -> Iterator[list[tuple[Home, str]]]:
+    """`count` pairs of a technician's home and a device, over as many technicians as devices: one of either has 64 at
+    most."""
+    agents, ids = [world.agent], [world.device]
     homes = [Home(world.folder / world.home_name)]
     try:
-        for number in range(1, DEVICES):
+        for number in range(1, devices):
             agent = AgentProcess(world.folder / f"agent{number}")
             agents.append(agent)
             world._make_device(agent, ("lab",))
-            devices.append(world.device)
+            ids.append(world.device)
             world.technician(f"tech{number}")
             homes.append(Home(world.folder / world.login(f"tech{number}").home_name))
-        visits = [(homes[n % DEVICES], devices[n % DEVICES]) for n in range(SESSIONS)]
-        assert asyncio.run(all_at_once(visits)) == SESSIONS
+        yield [(homes[n % devices], ids[n % devices]) for n in range(count)]
         for agent in agents:
             agent.wait_status(lambda s: not s["sessions"], "all sessions are over")
             wait_until(lambda agent=agent: not session_children(agent.pid), "no process of a session is left")
     finally:
-        world.device = devices[0]
+        world.device = ids[0]
         for agent in agents[1:]:
             agent.stop()
+            shutil.rmtree(agent.state, ignore_errors=True)
+
+
+def test_many_sessions_through_one_relay(world: World) -> None:
+    with visits(world, SESSIONS, DEVICES) as wanted:
+        assert asyncio.run(all_at_once(wanted)) == SESSIONS
+
+
+async def through_a_restart(world: World, wanted: list[tuple[Home, str]]) -> int:
+    """Open a shell for each; restart the relay while all are open and something is on its way. How many went on."""
+    opening, everybody = asyncio.Semaphore(AT_ONCE), asyncio.Barrier(len(wanted) + 1)
+
+    async def visit(number: int, home: Home, device: str) -> bool:
+        await opening.acquire()
+        try:
+            async with connected(home, device, Visit(), ("shell",), "through a restart") as (connection, _):
+                opening.release()
+                async with connection.create_process("cat") as shell:
+                    shell.stdin.write(f"{number} before\n")
+                    assert await shell.stdout.readline() == f"{number} before\n"
+                    await everybody.wait()
+                    for turn in range(20):
+                        shell.stdin.write(f"{number} meanwhile {turn}\n")
+                        await asyncio.sleep(0.1)
+                    shell.stdin.write_eof()
+                    heard = await shell.stdout.read()
+                return heard == "".join(f"{number} meanwhile {turn}\n" for turn in range(20))
+        except BaseException:
+            await everybody.abort()
+            raise
+
+    async def restart() -> bool:
+        await everybody.wait()
+        await world.relay.restart()
+        return True
+
+    went_on = await asyncio.gather(restart(), *(visit(n, *each) for n, each in enumerate(wanted)))
+    return sum(went_on) - 1
+
+
+def test_a_restart_of_the_relay_loses_no_open_shell(world: World) -> None:
+    with visits(world, SHELLS, SHELL_DEVICES) as wanted:
+        assert asyncio.run(through_a_restart(world, wanted)) == SHELLS
