@@ -138,6 +138,9 @@ class Rendezvous:
     def device_away(self, place: Place, now: float) -> list[Effect]:
         """The device's leg was lost, which a relay may hear of first from the device."""
         meeting = self._meetings.get(place)
+        if meeting is not None and meeting.state == "ended" and meeting.reason == "closed":
+            # Its technician has closed the session, and the word of that was lost with the leg.
+            return [CloseAtDevice(meeting.key, meeting.session, "closed")]
         if meeting is None or meeting.state != "open":
             return []
         return self._half_gone(meeting, False, "the connection of the device was lost", now)

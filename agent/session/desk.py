@@ -155,7 +155,10 @@ class SessionDesk:
             self._asked.pop(session, None)
             self._journal.record("session_withdrawn", session=session, reason=escape(reason))
         elif (broker := self._live.get(session)) is not None:
-            broker.finish("withdrawn", f"the relay closed the session: {escape(reason)}")
+            if broker.is_away and reason == "closed":
+                broker.finish("closed", "the technician closed the session")
+            else:
+                broker.finish("withdrawn", f"the relay closed the session: {escape(reason)}")
 
     def _resume(self, offer: SessionOffer) -> None:
         try:

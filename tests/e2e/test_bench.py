@@ -6,7 +6,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.support.effort import LONG
 from tests.support.relay_process import ROOT
@@ -38,13 +42,20 @@ WITH_AIMS = {
 }
 
 
-def test_the_bench_measures_every_row_beside_openssh_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    output = tmp_path / "bench.json"
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a short name: the agent's socket is below it, and paths of sockets are (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as made:
+        yield Path(made)
+
+
+def test_the_bench_measures_every_row_beside_openssh_and_leaves_nothing_behind(folder: Path) -> None:
+    output = folder / "bench.json"
     settings = {f"AUXILIO_BENCH_{name}": value for name, value in SMALL.items()}
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench"],
         cwd=ROOT,
-        env={**os.environ, **settings, "AUXILIO_BENCH_OUTPUT": str(output), "TMPDIR": str(tmp_path)},
+        env={**os.environ, **settings, "AUXILIO_BENCH_OUTPUT": str(output), "TMPDIR": str(folder)},
         capture_output=True,
         text=True,
         timeout=500,
@@ -61,6 +72,6 @@ def test_the_bench_measures_every_row_beside_openssh_and_leaves_nothing_behind(t
         assert row["ratio"] == float(f"{row['ours'] / row['peer']:.3g}")
         assert row["met"] is not None
         assert name in done.stdout
-    machine = json.loads((tmp_path / "bench-machine.json").read_text())
+    machine = json.loads((folder / "bench-machine.json").read_text())
     assert {"cores", "kernel", "openssh", "ssh_cipher", "measurements"} <= machine.keys()
-    assert {path.name for path in tmp_path.iterdir()} == {"bench.json", "bench-machine.json"}
+    assert {path.name for path in folder.iterdir()} == {"bench.json", "bench-machine.json"}

@@ -63,7 +63,11 @@ class Session:
             )
 
     def wait_lines(self, count: int) -> None:
-        wait_until(lambda: self.out.read_bytes().count(b"\n") >= count, f"{count} lines came")
+        def came() -> bool:
+            assert self.process.poll() is None or self.out.read_bytes().count(b"\n") >= count, self.said
+            return self.out.read_bytes().count(b"\n") >= count
+
+        wait_until(came, f"{count} lines came")
 
     def end(self) -> tuple[int, bytes]:
         status = self.process.wait(2 * WITHIN_S)

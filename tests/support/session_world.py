@@ -54,6 +54,10 @@ def new_key() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.generate()
 
 
+RESUME_FOR_S = 2.0
+"""Nobody asks for a session again here: its end is waited for."""
+
+
 class Log:
     """A journal that tests read."""
 
@@ -145,6 +149,7 @@ class SessionWorld:
             send=self._send,
             fetch_policy=self._fetch,
             ask=self.asked.append,
+            resume_for_s=RESUME_FOR_S,
         )
         self.desk.link_up()
         return self

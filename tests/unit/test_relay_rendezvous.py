@@ -320,6 +320,12 @@ def test_a_device_that_lost_its_leg_says_so_before_the_relay_has_noticed() -> No
     assert rendezvous.device_away(S, 9.1) == []
 
 
+def test_a_device_whose_leg_broke_as_the_console_closed_it_is_told_that_nobody_comes() -> None:
+    rendezvous = spliced()
+    rendezvous.left(S, "console", "c", clean=True, reason="done", now=9.0)
+    assert rendezvous.device_away(S, 9.1) == [CloseAtDevice(KEY, ID, "closed")]
+
+
 def test_a_session_that_was_lost_begins_anew_and_its_old_legs_and_tickets_are_nobodys() -> None:
     rendezvous = spliced()
     rendezvous.left(S, "console", "c", clean=False, reason="", now=9.0)
