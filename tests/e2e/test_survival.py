@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -52,6 +53,8 @@ class Session:
         stdin: bool = False,
         command: list[str] | None = None,
     ) -> None:
+        # The test before may have ended while the device was still on its way back.
+        wait_until(lambda: json.loads(world.console("devices", "online", "--json")), "the device is online")
         self.out, self.err = folder / "out", folder / "err"
         with open(self.out, "wb") as out, open(self.err, "wb") as err:
             self.process = subprocess.Popen(
