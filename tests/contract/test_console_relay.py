@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+from protocol.certificate import parse_certificate
+from protocol.keys import line_blob
 from tests.support.agent_process import AgentProcess
 from tests.support.console_process import ConsoleProcess, make_key
 from tests.support.console_world import ConsoleWorld
@@ -393,6 +395,20 @@ def test_stock_ssh_uses_a_key_that_only_ssh_agent_has(
 
 
 # -- people and policies ----------------------------------------------------------------------------------------
+
+
+def test_a_console_whose_certificate_ends_soon_looks_into_its_mailbox_by_itself(world: ConsoleWorld) -> None:
+    console = world.technician("hourly", valid="1h")
+    assert b"out of the mailbox" not in console.run("devices").stderr
+    world.admin.run("technician", "renew", "hourly")
+    assert b"a renewed certificate of hourly came out of the mailbox" in console.run("devices").stderr
+    assert b"out of the mailbox" not in console.run("devices").stderr, "there is none after it"
+    serials = [each["serial"] for each in world.admin.json("technician", "list") if each["name"] == "hourly"]
+    first, second = (
+        parse_certificate(line_blob(path.read_text().strip())).serial
+        for path in (world.folder / "key-hourly-cert.pub", console.home / "certificate.pub")
+    )
+    assert {first, second} == set(serials) and first != second
 
 
 def test_a_renewed_certificate_comes_out_of_the_mailbox_at_the_next_login(world: ConsoleWorld) -> None:
