@@ -61,8 +61,7 @@ Host {host}
     ForwardAgent no
     ForwardX11 no
     PermitLocalCommand no
-    ServerAliveInterval 15
-    ServerAliveCountMax 4
+    ServerAliveInterval 0
 """
 
 

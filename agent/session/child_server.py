@@ -46,9 +46,10 @@ NEVER_REKEY_BYTES = 1 << 40
 TLS 1.3 keeps (RFC 8446, section 5.5). A client that wants new keys sooner gets a session more."""
 
 LOGIN_WITHIN_S = 60
-KEEPALIVE_S = 30
+KEEPALIVE_S = 300
 KEEPALIVE_MISSED = 3
-"""A technician whose machine is gone holds a customer's shell for two minutes at most."""
+"""Of a client that is there and does not answer, such as one that was stopped: it holds a customer's shell for twenty
+minutes. That a connection is gone, the leg notices; and for as long as it may come back, SSH must not give up."""
 
 WINDOW_BYTES = 2 * 1024 * 1024
 """What a client may send ahead on one channel: 20 MB/s over 100 ms, and ten channels stay within a child's memory."""
@@ -209,7 +210,7 @@ async def serve(leg: Leg, start: Start, key: SupervisorKey, server: Server) -> N
         rekey_bytes=NEVER_REKEY_BYTES,
         rekey_seconds=0,
         login_timeout=LOGIN_WITHIN_S,
-        keepalive_interval=KEEPALIVE_S,
+        keepalive_interval=max(KEEPALIVE_S, start.resume_for_s),
         keepalive_count_max=KEEPALIVE_MISSED,
         window=WINDOW_BYTES,
         max_pktsize=MAX_PACKET_BYTES,
