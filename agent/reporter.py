@@ -23,7 +23,8 @@ from protocol.codec import Record, encode
 from protocol.errors import AuxilioError
 from protocol.ids import Sha256
 from protocol.link import ReportAck, ReportMissing, ReportSent
-from protocol.report import SECTIONS, Report, SectionRef
+from protocol.report import Report, SectionRef
+from protocol.sections.catalogue import SECTIONS
 from protocol.statement import REPORT, seal_statement
 from protocol.system_clock import Clock
 from transport.blobs import put_blob

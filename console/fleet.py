@@ -17,7 +17,9 @@ from protocol.enrolment import MAX_ENROL_BYTES, EnrolStatement, open_proof
 from protocol.errors import AuxilioError, PeerFault, Refused, Untrusted
 from protocol.ids import DeviceId, Sha256, device_id
 from protocol.keys import parse_public_line
-from protocol.report import Report, Section, SectionRef, decode_section, open_report
+from protocol.report import Report, SectionRef, open_report
+from protocol.sections.base import Section
+from protocol.sections.catalogue import decode_section
 from protocol.text import escape
 
 MAX_BELIEVED_NUMBER = 10**9

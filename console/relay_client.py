@@ -27,7 +27,7 @@ from protocol.api import (
 from protocol.errors import PeerFault, Refused
 from protocol.ids import DeviceId, OrganisationId, SessionId, Sha256
 from protocol.link import PolicyNumber
-from protocol.report import MAX_SECTION_BYTES
+from protocol.sections.base import MAX_SECTION_BYTES
 from protocol.statement import Signed
 from transport.blobs import get_blob
 from transport.http import RelayClient

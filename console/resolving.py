@@ -19,7 +19,7 @@ from console.remembered_names import RememberedNames
 from console.signed_in import Desk
 from protocol.errors import AuxilioError, Refused, Untrusted
 from protocol.ids import DeviceId
-from protocol.report import System
+from protocol.sections.machine import System
 from protocol.text import escape
 
 MAX_CLAIMANTS = 10

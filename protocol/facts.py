@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from protocol.ids import DeviceId
-from protocol.report import Memory, Section, Software, System
+from protocol.sections.base import Section
+from protocol.sections.machine import System
+from protocol.sections.memory import Memory
+from protocol.sections.software import Software
 from protocol.selector import Facts
 
 MAX_OS_NAMES = 16

@@ -10,7 +10,12 @@ from sqlalchemy import Connection
 from protocol.errors import BadMessage
 from protocol.facts import facts_from
 from protocol.ids import DeviceId, OrganisationId, Sha256
-from protocol.report import Memory, Report, Section, Software, System, decode_section, open_report
+from protocol.report import Report, open_report
+from protocol.sections.base import Section
+from protocol.sections.catalogue import decode_section
+from protocol.sections.machine import System
+from protocol.sections.memory import Memory
+from protocol.sections.software import Software
 from protocol.statement import Signed
 from relay.failures import Conflict
 from relay.store import blobs, reports

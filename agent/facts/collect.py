@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
-from agent.facts.sections import Collector, collectors
+from agent.facts.collectors.table import Collector, collectors
 from agent.facts.source import Asked, Hung, reason_of
 from agent.facts.steady import settle
 from protocol.codec import encode
 from protocol.ids import Sha256, sha256
-from protocol.report import MAX_SECTION_BYTES, SECTIONS, Section, SectionRef
+from protocol.report import SectionRef
+from protocol.sections.base import MAX_SECTION_BYTES, Section
+from protocol.sections.catalogue import SECTIONS
 from protocol.system_clock import Clock
 
 __all__ = ["Collected", "Facts", "collectors"]

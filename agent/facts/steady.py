@@ -14,7 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from protocol.report import Battery, Cell, Cpu, Filesystem, Memory, Section, Storage, System
+from protocol.sections.base import Section
+from protocol.sections.battery import Battery, Cell
+from protocol.sections.machine import Cpu, System
+from protocol.sections.memory import Memory
+from protocol.sections.storage import Filesystem, Storage
 
 S = TypeVar("S", bound=Section)
 

@@ -16,11 +16,13 @@ from console.home import Home
 from console.known_devices import KnownDevices
 from console.render import ago, print_heading, print_json, print_pairs, print_table, when
 from console.resolving import resolve
-from console.section_views import print_section
 from console.signed_in import Desk, signed_in
+from console.views.table import print_section
 from protocol.api import Session
 from protocol.errors import AuxilioError, Refused, Untrusted
-from protocol.report import SECTIONS, Section, System
+from protocol.sections.base import Section
+from protocol.sections.catalogue import SECTIONS
+from protocol.sections.machine import System
 from protocol.text import escape
 
 REPLACED = ": replaced"

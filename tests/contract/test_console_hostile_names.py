@@ -19,8 +19,8 @@ from protocol.api import DevicePage, History
 from protocol.codec import encode
 from protocol.errors import AuxilioError, Refused, Untrusted, UsageInvalid
 from protocol.ids import DeviceId
-from protocol.report import System
 from protocol.revocation import Revocations, RevokedDevice
+from protocol.sections.machine import System
 from protocol.selector import parse
 from tests.support.relayed import Named, Relayed, log_in, with_desk
 

@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 from agent.facts.collect import Facts, collectors
-from protocol.report import SECTIONS, Cpu, Memory, Network, Section, Software, Storage, System, decode_section
+from protocol.sections.base import Section
+from protocol.sections.catalogue import SECTIONS, decode_section
+from protocol.sections.machine import Cpu, System
+from protocol.sections.memory import Memory
+from protocol.sections.network import Network
+from protocol.sections.software import Software
+from protocol.sections.storage import Storage
 from protocol.system_clock import SystemClock
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux's tools")

@@ -35,7 +35,10 @@ from protocol.link import (
 )
 from protocol.login import LinkStatement
 from protocol.policy import Relay
-from protocol.report import Memory, Report, SectionRef, Software, System
+from protocol.report import Report, SectionRef
+from protocol.sections.machine import System
+from protocol.sections.memory import Memory
+from protocol.sections.software import Software
 from protocol.signing import KeyRawSigner, KeySigner
 from protocol.statement import LINK, REPORT, Signed, seal_statement
 from tests.support.organisation import Organisation, TechnicianKey, new_key
@@ -258,7 +261,7 @@ class FakeLink:
 
 def sections(hostname: str = "reception-1", *, ram: int = 8 << 30, **packages: str) -> dict[str, bytes]:
     """A small report's sections."""
-    from protocol.report import Package
+    from protocol.sections.software import Package
 
     listed = tuple(Package(name=name, version=version) for name, version in sorted(packages.items()))
     return {

@@ -25,7 +25,8 @@ from protocol.ids import DeviceId, device_id, sha256
 from protocol.keys import public_line
 from protocol.link import PolicyNumber
 from protocol.policy import Relay
-from protocol.report import Report, SectionRef, System
+from protocol.report import Report, SectionRef
+from protocol.sections.machine import System
 from protocol.signing import KeySigner, public_blob
 from protocol.statement import REPORT, Signed, seal_statement
 from protocol.system_clock import SystemClock

@@ -7,24 +7,15 @@ import json
 import pytest
 
 from console.render import print_json, print_pairs, print_table
-from console.section_views import print_section
-from protocol.report import (
-    SECTIONS,
-    Battery,
-    Cell,
-    Cpu,
-    Disk,
-    Filesystem,
-    Interface,
-    Memory,
-    Network,
-    Package,
-    Route,
-    Section,
-    Software,
-    Storage,
-    System,
-)
+from console.views.table import print_section
+from protocol.sections.base import Section
+from protocol.sections.battery import Battery, Cell
+from protocol.sections.catalogue import SECTIONS
+from protocol.sections.machine import Cpu, System
+from protocol.sections.memory import Memory
+from protocol.sections.network import Interface, Network, Route
+from protocol.sections.software import Package, Software
+from protocol.sections.storage import Disk, Filesystem, Storage
 
 HOSTILE = "x\x1b]0;owned\x07\x1b[2J\u202e\n[red]:smile:[/red]\r\x9b31m"
 
@@ -60,7 +51,7 @@ def test_hostile_sections_print_harmlessly(section: Section, capsys: pytest.Capt
 
 
 def test_every_section_has_a_view() -> None:
-    from console.section_views import VIEWS
+    from console.views.table import VIEWS
 
     assert set(VIEWS) == set(SECTIONS.values())
 

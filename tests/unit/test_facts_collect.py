@@ -13,7 +13,11 @@ from agent.facts.collect import Facts
 from agent.facts.parsers.kernel import Mount, parse_mounts
 from agent.facts.source import Asked, Hung, Missing, Source, fit_text
 from agent.facts.sources import files, machine, network, packages, power, storage
-from protocol.report import MAX_SECTION_BYTES, Memory, Section, Software, System, decode_section
+from protocol.sections.base import MAX_SECTION_BYTES, Section
+from protocol.sections.catalogue import decode_section
+from protocol.sections.machine import System
+from protocol.sections.memory import Memory
+from protocol.sections.software import Software
 from protocol.system_clock import SystemClock
 
 CLOCK = SystemClock()

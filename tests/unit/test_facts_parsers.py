@@ -15,7 +15,10 @@ from agent.facts.parsers.os_release import OsRelease, parse_os_release
 from agent.facts.parsers.power_supply import Supply, parse_supply
 from agent.facts.parsers.resolv_conf import ResolvConf, parse_resolv_conf
 from protocol.codec import encode
-from protocol.report import Battery, Cell, Network, Route, Software, decode_section
+from protocol.sections.battery import Battery, Cell
+from protocol.sections.catalogue import decode_section
+from protocol.sections.network import Network, Route
+from protocol.sections.software import Software
 
 STATUS = """\
 Package: bash

@@ -6,7 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.facts.steady import MEMORY_STEP, PARTS, SPACE_STEP, coarse, settle, step_of
-from protocol.report import Battery, Cell, Cpu, Filesystem, Memory, Network, Storage, System
+from protocol.sections.battery import Battery, Cell
+from protocol.sections.machine import Cpu, System
+from protocol.sections.memory import Memory
+from protocol.sections.network import Network
+from protocol.sections.storage import Filesystem, Storage
 
 GIB = 1024**3
 values = st.integers(0, 2**50)

@@ -11,26 +11,14 @@ from protocol.errors import BadMessage, Refused, Untrusted
 from protocol.facts import facts_from, os_names
 from protocol.ids import OrganisationId, device_id, sha256
 from protocol.keys import public_line
-from protocol.report import (
-    MAX_ITEMS,
-    MAX_SECTION_BYTES,
-    MAX_SECTIONS,
-    SECTIONS,
-    Disk,
-    Filesystem,
-    Interface,
-    Memory,
-    Network,
-    Package,
-    Report,
-    Section,
-    SectionRef,
-    Software,
-    Storage,
-    System,
-    decode_section,
-    open_report,
-)
+from protocol.report import MAX_SECTIONS, Report, SectionRef, open_report
+from protocol.sections.base import MAX_SECTION_BYTES, Section
+from protocol.sections.catalogue import MAX_ITEMS, SECTIONS, decode_section
+from protocol.sections.machine import System
+from protocol.sections.memory import Memory
+from protocol.sections.network import Interface, Network
+from protocol.sections.software import Package, Software
+from protocol.sections.storage import Disk, Filesystem, Storage
 from protocol.signing import KeySigner
 from protocol.statement import LINK, REPORT, Signed, seal_statement
 from tests.support.organisation import new_key

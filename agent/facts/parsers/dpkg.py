@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from protocol.report import Package
+from protocol.sections.software import Package
 
 MAX_VALUE_CHARS = 256
 """No name or version of a package is near it."""

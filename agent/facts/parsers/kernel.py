@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from protocol.report import Route
+from protocol.sections.network import Route
 
 MAX_VALUE_CHARS = 256
 MAX_MOUNTS = 4096

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.report import Cell
+from protocol.sections.battery import Cell
 
 MAX_VALUE_CHARS = 100
 MAX_HEALTH_PERCENT = 130

@@ -13,7 +13,7 @@ from agent.facts.parsers.kernel import parse_ipv4_routes, parse_ipv6_routes
 from agent.facts.parsers.resolv_conf import ResolvConf, parse_resolv_conf
 from agent.facts.source import LINUX, Missing, Source, fit_text
 from agent.facts.sources.files import read_line, read_text
-from protocol.report import Interface, Route
+from protocol.sections.network import Interface, Route
 
 NET = Path("/sys/class/net")
 RESOLV_CONF = Path("/etc/resolv.conf")

@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.facts.parsers.power_supply import Supply, parse_supply
 from agent.facts.source import LINUX, Source, fit_text
 from agent.facts.sources.files import read_line
-from protocol.report import Cell
+from protocol.sections.battery import Cell
 
 POWER_SUPPLY = Path("/sys/class/power_supply")
 MAX_SUPPLIES = 32

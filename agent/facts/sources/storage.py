@@ -11,7 +11,7 @@ import msgspec
 from agent.facts.parsers.kernel import Mount, parse_mounts
 from agent.facts.source import LINUX, Missing, Source
 from agent.facts.sources.files import read_bytes, read_line, read_number
-from protocol.report import Disk
+from protocol.sections.storage import Disk
 
 BLOCK = Path("/sys/block")
 SECTOR_BYTES = 512

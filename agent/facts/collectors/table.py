@@ -1,0 +1,29 @@
+"""Which sections this release collects, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.facts.collectors.battery import battery_section
+from agent.facts.collectors.machine import cpu_section, system_section
+from agent.facts.collectors.memory import memory_section
+from agent.facts.collectors.network import network_section
+from agent.facts.collectors.software import software_section
+from agent.facts.collectors.storage import storage_section
+from agent.facts.source import Asked
+from protocol.sections.base import Section
+
+Collector = Callable[[Asked], Section]
+
+
+def collectors(release: str) -> dict[str, Collector]:
+    """How each section of this release is collected, by name. release: the agent's own version."""
+    return {
+        "system": lambda asked: system_section(asked, release),
+        "cpu": cpu_section,
+        "memory": memory_section,
+        "storage": storage_section,
+        "network": network_section,
+        "software": software_section,
+        "battery": battery_section,
+    }

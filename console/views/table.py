@@ -1,0 +1,43 @@
+"""What a device's sections look like to a person. Every value is the device's own word, escaped by render.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from console.render import print_pairs
+from console.views.battery import battery_view
+from console.views.machine import cpu_view, system_view
+from console.views.memory import memory_view
+from console.views.network import network_view
+from console.views.software import software_view
+from console.views.storage import storage_view
+from protocol.sections.base import Section
+from protocol.sections.battery import Battery
+from protocol.sections.machine import Cpu, System
+from protocol.sections.memory import Memory
+from protocol.sections.network import Network
+from protocol.sections.software import Software
+from protocol.sections.storage import Storage
+
+
+def print_section(section: Section) -> None:
+    """Print one section, and what the device could not find out."""
+    view = VIEWS.get(type(section))
+    if view is None:
+        print("this release does not know the section; --json shows it")
+    else:
+        view(section)
+    for source, reason in section.unavailable.items():
+        print_pairs([("not available", f"{source}: {reason}")])
+
+
+VIEWS: Mapping[type[Section], Callable[[Any], None]] = {
+    System: system_view,
+    Cpu: cpu_view,
+    Memory: memory_view,
+    Storage: storage_view,
+    Network: network_view,
+    Software: software_view,
+    Battery: battery_view,
+}

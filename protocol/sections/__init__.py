@@ -1,0 +1,1 @@
+"""The sections of a report: what a device says about itself, one module a section."""

@@ -1,0 +1,39 @@
+"""Which sections there are, and how one is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from protocol.codec import decode
+from protocol.errors import BadMessage
+from protocol.sections.base import MAX_SECTION_BYTES, Section
+from protocol.sections.battery import Battery
+from protocol.sections.machine import Cpu, System
+from protocol.sections.memory import Memory
+from protocol.sections.network import Network
+from protocol.sections.software import Software
+from protocol.sections.storage import Storage
+
+MAX_ITEMS = 50_000
+"""Entries of any list in a section."""
+
+SECTIONS: Mapping[str, type[Section]] = {
+    "system": System,
+    "cpu": Cpu,
+    "memory": Memory,
+    "storage": Storage,
+    "network": Network,
+    "software": Software,
+    "battery": Battery,
+}
+"""The sections that this release reads, in the order in which people read them."""
+
+
+def decode_section(name: str, data: bytes) -> Section:
+    """A section's Struct from its bytes. An unknown name is an empty Section. Raises BadMessage."""
+    section = decode(data, SECTIONS.get(name, Section), limit=MAX_SECTION_BYTES)
+    for field in section.__struct_fields__:
+        value = getattr(section, field)
+        if isinstance(value, tuple | dict) and len(value) > MAX_ITEMS:
+            raise BadMessage(f"the section {name[:40]!r} has more than {MAX_ITEMS} {field}")
+    return section
