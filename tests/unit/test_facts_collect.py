@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.facts import sections
 from agent.facts.collect import Facts
+from agent.facts.collectors.battery import battery_section
+from agent.facts.collectors.machine import cpu_section
+from agent.facts.collectors.network import network_section
+from agent.facts.collectors.software import software_section
+from agent.facts.collectors.storage import storage_section
+from agent.facts.collectors.table import collectors
 from agent.facts.parsers.kernel import Mount, parse_mounts
 from agent.facts.source import Asked, Hung, Missing, Source, fit_text
 from agent.facts.sources import files, machine, network, packages, power, storage
@@ -113,7 +118,7 @@ def test_one_hung_mount_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(storage, "usage_of", usage_of)
     monkeypatch.setattr(storage, "MOUNTS", Source(name="mounts", ask=lambda: mounts))
-    section = sections.storage_section(asked())
+    section = storage_section(asked())
     release.set()
     assert [f.mount for f in section.filesystems] == ["/", "/home"]
     assert list(section.unavailable) == ["filesystem /dead"]
@@ -122,7 +127,7 @@ def test_one_hung_mount_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bind_mounts_and_what_is_no_disk_are_not_listed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = b"/dev/a /srv/deep ext4 rw 0 0\n/dev/a / ext4 ro 0 0\nserver:/x /nfs nfs rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n"
     monkeypatch.setattr(storage, "MOUNTS", Source(name="mounts", ask=lambda: parse_mounts(lines)))
-    section = sections.storage_section(asked())
+    section = storage_section(asked())
     assert [(f.mount, f.read_only) for f in section.filesystems] == [("/", True)]
 
 
@@ -186,10 +191,10 @@ def test_a_desktop_with_a_wireless_mouse_has_no_battery(tmp_path: Path, monkeypa
         tmp_path, {"mouse/uevent": "POWER_SUPPLY_TYPE=Battery\nPOWER_SUPPLY_SCOPE=Device\nPOWER_SUPPLY_CAPACITY=9\n"}
     )
     fake_sys(tmp_path, {"usb/uevent": "POWER_SUPPLY_TYPE=USB\nPOWER_SUPPLY_ONLINE=0\n"})
-    section = sections.battery_section(asked())
+    section = battery_section(asked())
     assert not section.present and section.mains is None and not section.unavailable
     fake_sys(tmp_path, {"BAT0/uevent": "POWER_SUPPLY_TYPE=Battery\nPOWER_SUPPLY_CAPACITY=9\n"})
-    section = sections.battery_section(asked())
+    section = battery_section(asked())
     assert section.present and section.mains is False and section.cells[0].percent == 9
 
 
@@ -197,22 +202,22 @@ def test_the_servers_behind_a_stub_are_those_that_count(tmp_path: Path, monkeypa
     fake_sys(tmp_path, {"resolv.conf": "nameserver 127.0.0.53\nsearch lan\n"})
     monkeypatch.setattr(network, "RESOLV_CONF", tmp_path / "resolv.conf")
     monkeypatch.setattr(network, "UPSTREAM", (tmp_path / "upstream",))
-    section = sections.network_section(asked())
+    section = network_section(asked())
     assert section.dns_servers == ("127.0.0.53",) and "whom it asks" in section.unavailable["dns_upstream"]
     fake_sys(tmp_path, {"upstream": "nameserver 192.0.2.53\nnameserver 2001:db8::53\n"})
-    section = sections.network_section(asked())
+    section = network_section(asked())
     assert section.dns_servers == ("192.0.2.53", "2001:db8::53") and section.dns_stub == "127.0.0.53"
     assert section.search_domains == ("lan",) and "dns_upstream" not in section.unavailable
 
 
 def test_without_dpkg_software_is_unknown_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "DPKG_STATUS", tmp_path / "status")
-    section = sections.software_section(asked())
+    section = software_section(asked())
     assert section == Software(unavailable={"dpkg": "dpkg does not manage this system"})
     assert packages.software_version() == ""
     fake_sys(tmp_path, {"status": "Package: a\nStatus: install ok installed\nVersion: 1\n"})
     before = packages.software_version()
-    assert before and sections.software_section(asked()).systems == ("dpkg",)
+    assert before and software_section(asked()).systems == ("dpkg",)
     (tmp_path / "new").write_text("")
     (tmp_path / "new").rename(tmp_path / "status")
     assert packages.software_version() != before
@@ -220,10 +225,10 @@ def test_without_dpkg_software_is_unknown_and_says_why(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("platform", ["win32", "darwin", "plan9"])
 def test_on_another_system_every_section_still_comes_and_says_what_is_missing(platform: str) -> None:
-    for name, collect in sections.collectors("1.0").items():
+    for name, collect in collectors("1.0").items():
         section = collect(asked(platform=platform))
         assert decode_section(name, facts_bytes(section)) == section
-    software = sections.software_section(asked(platform=platform))
+    software = software_section(asked(platform=platform))
     assert platform in software.unavailable["dpkg"]
 
 
@@ -254,7 +259,7 @@ async def test_a_section_that_raises_hangs_or_is_too_large_is_said_to_be_not_ava
         "network": raises,
         "system": surrogate,
         "software": huge,
-        "cpu": sections.cpu_section,
+        "cpu": cpu_section,
     }
     facts = Facts(collectors, CLOCK, deadline_s=0.05, grace_s=0.05)
     result = {c.name: decode_section(c.name, c.data) for c in await facts.collect(collectors, 1000.0)}
