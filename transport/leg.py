@@ -362,7 +362,8 @@ class Leg:
         """Whether there is a new connection, on which the stream goes on."""
         assert self._resuming is not None
         self._redialling = self._loop.create_task(self._resuming.redial())
-        self._resuming.on_away()
+        if not self._closing:  # else nobody waits for more than the end
+            self._resuming.on_away()
         await asyncio.wait((self._redialling,))
         redialled, self._redialling = self._redialling, None
         if redialled.cancelled():

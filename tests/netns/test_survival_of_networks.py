@@ -104,11 +104,18 @@ def console(net: Net, world: ConsoleWorld) -> ConsoleProcess:
     return world.technician("ana", account=ACCOUNT, console=made)
 
 
+def reaches(console: ConsoleProcess, device: str) -> bool:
+    command = [*console.command, "ssh", device, "--", "true"]
+    return subprocess.run(command, capture_output=True, env=console.environment, check=False).returncode == 0
+
+
 class Sessions:
     """Two at once: one that counts, by our console; one that takes data, by stock ssh."""
 
     def __init__(self, console: ConsoleProcess, device: str, folder: Path) -> None:
         self.out = folder / "out"
+        # The test before may have ended while the device was still on its way back, and nobody knew of it.
+        wait_until(lambda: reaches(console, device), "the device is reached")
         console.run("ssh-config")
         ssh = ["ssh", "-F", str(console.home / "ssh_config"), "-o", "BatchMode=yes", f"{device}.auxilio"]
         with open(self.out, "wb") as out, open(folder / "err", "wb") as err:
@@ -155,7 +162,9 @@ class Sessions:
             digest.update(self.piece)
         assert self.taking.stdout is not None
         taken = self.taking.stdout.read()
-        assert (self.taking.wait(WITHIN_S), taken.split()[0].decode()) == (0, digest.hexdigest()), self.err.read_text()
+        status = self.taking.wait(WITHIN_S)
+        assert status == 0, self.err.read_text()
+        assert taken.split()[0].decode() == digest.hexdigest()
         assert self.counting.wait(2 * WITHIN_S) == 0, self.err.read_text()
         assert self.out.read_bytes().split() == [b"%d" % i for i in range(LINES)]
 
