@@ -145,15 +145,11 @@ def _dns_failed(servers: tuple[NameServer, ...]) -> Rung:
 
 
 def _disagrees(seen: Observed) -> NameServer | None:
-    """A server whose addresses for the relay are none of those where it was, and where it is not to be found."""
+    """A server that sends to somewhere else, while the relay is where it was: it proved so with its key."""
     relay = seen.relay
-    if relay is None or not relay.is_name or _relay_is_there(seen):
+    if relay is None or not relay.found_at or relay.found_at in relay.resolved:
         return None
-    for server in seen.name_servers:
-        if server.addresses and relay.remembered and not set(server.addresses) & set(relay.remembered):
-            return server
-    others = {s.addresses for s in seen.name_servers if s.addresses}
-    return seen.name_servers[0] if len(others) > 1 else None
+    return next((s for s in seen.name_servers if s.addresses and relay.found_at not in s.addresses), None)
 
 
 def _portal(seen: Observed) -> Rung:
@@ -307,8 +303,8 @@ def _beyond(seen: Observed) -> bool:
         s.outcome not in ("silent", "closed") for s in seen.name_servers if s.server not in near
     ):
         return True
-    if any(s.outcome in ("answered", "no_address", "no_name") for s in seen.name_servers):
-        return True  # the router's own server can only have asked somebody
+    if any(s.asks_others for s in seen.name_servers):
+        return True
     reached: tuple[Reached, ...] = seen.relay.reached if seen.relay else ()
     return any(r.outcome in ("open", "refused") for r in reached if r.address not in near)
 

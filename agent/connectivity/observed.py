@@ -37,8 +37,8 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NameServer(msgspec.Struct, frozen=True, kw_only=True):
-    """One configured server's word. addresses: for the name that was asked.  invents: it answered for a name that
-    cannot exist."""
+    """One configured server's word. addresses: for the relay's name.  invents: it has addresses (`invented`) for a
+    name that nobody has.  asks_others: it denied that name, which only somebody beyond it can know."""
 
     server: str
     outcome: DnsOutcome
@@ -46,6 +46,7 @@ class NameServer(msgspec.Struct, frozen=True, kw_only=True):
     ms: float | None = None
     invents: bool = False
     invented: tuple[str, ...] = ()
+    asks_others: bool = False
 
 
 class Reached(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,9 +82,10 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
     """The relay as it was found. host: as it is dialled.  is_name: it has to be resolved.
 
     resolved: by this system's own resolver, empty where it failed.  remembered: addresses of an earlier time.
+    found_at: the address where it proved to be itself, "" where nowhere.
     small_ok, large_ok: whether a small and a large request were answered; clamped_ok: a large one in small packets.
     date: Unix seconds as the relay has it.  asked_at: by this machine's clock when it said so.
-    rtts_ms: of requests on one connection.  lost: of them, without an answer.
+    rtts_ms: of TCP connections that were opened to measure.  lost: of them, those that were not open in a second.
     """
 
     host: str
@@ -91,6 +93,7 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
     is_name: bool
     resolved: tuple[str, ...] = ()
     remembered: tuple[str, ...] = ()
+    found_at: str = ""
     reached: tuple[Reached, ...] = ()
     tls: Tls | None = None
     small_ok: bool | None = None

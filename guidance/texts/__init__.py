@@ -1,0 +1,1 @@
+"""The texts, a module for each part of the machine."""
