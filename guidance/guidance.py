@@ -29,6 +29,6 @@ class Guidance(msgspec.Struct, frozen=True, kw_only=True):
 TRANSLATED = ("title", "customer", "customer_does", "technician", "technician_does")
 
 
-def N_(text: str) -> str:  # noqa: N802  # gettext's own name for it
+def N_(text: str) -> str:  # gettext's own name for it
     """Marks a text for the translators' catalogue."""
     return text

@@ -17,6 +17,8 @@ EXIT_UNAVAILABLE = 4
 EXIT_PEER = 5
 EXIT_CONFIG = 6
 EXIT_PARTIAL = 7  # some of many: each that failed was told
+EXIT_WARNINGS = 8  # a diagnosis: something will not work, or works badly
+EXIT_BROKEN = 9  # a diagnosis: something does not work
 EXIT_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 EXIT_PIPE = 141  # ... and one whose reader left
 

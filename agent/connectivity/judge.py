@@ -105,6 +105,8 @@ def _gateway(seen: Observed) -> Rung:
 def _internet(seen: Observed) -> Rung:
     if _beyond(seen):
         return _pass("internet")
+    if _somebody_in_between(seen):
+        return _unknown("internet")  # kept from it, on purpose: the rung of whoever does so tells
     asked = seen.name_servers or (seen.relay.reached if seen.relay else ())
     if not asked or not seen.routes:
         return _unknown("internet")
@@ -119,6 +121,8 @@ def _dns(seen: Observed) -> Rung:
         return _fail("dns", "dns-none") if not seen.dns_servers and seen.routes else _unknown("dns")
     liar = next((s for s in servers if s.invents), None)
     good = [s for s in servers if s.outcome in ("answered", "no_address")]
+    if liar is not None and _somebody_in_between(seen):
+        return _unknown("dns")  # how a portal leads everybody to itself
     if liar is not None and not _relay_is_there(seen):
         return _fail("dns", "dns-hijacked", server=liar.server, address=(liar.invented or liar.addresses or ("",))[0])
     if not good:
@@ -293,6 +297,10 @@ def _relay_is_there(seen: Observed) -> bool:
     """TLS with the relay's own key, or its answer to a request, is proof that everything below works."""
     relay = seen.relay
     return relay is not None and bool(relay.small_ok)
+
+
+def _somebody_in_between(seen: Observed) -> bool:
+    return seen.web is not None and seen.web.kind in ("portal", "proxy_asks")
 
 
 def _beyond(seen: Observed) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from console.render import print_pairs
 from console.views.battery import battery_view
+from console.views.connectivity import connectivity_view
+from console.views.findings import findings_view
 from console.views.machine import cpu_view, system_view
 from console.views.memory import memory_view
 from console.views.network import network_view
@@ -14,6 +16,8 @@ from console.views.software import software_view
 from console.views.storage import storage_view
 from protocol.sections.base import Section
 from protocol.sections.battery import Battery
+from protocol.sections.connectivity import Connectivity
+from protocol.sections.findings import Findings
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.network import Network
@@ -40,4 +44,6 @@ VIEWS: Mapping[type[Section], Callable[[Any], None]] = {
     Network: network_view,
     Software: software_view,
     Battery: battery_view,
+    Connectivity: connectivity_view,
+    Findings: findings_view,
 }

@@ -8,6 +8,8 @@ from protocol.codec import decode
 from protocol.errors import BadMessage
 from protocol.sections.base import MAX_SECTION_BYTES, Section
 from protocol.sections.battery import Battery
+from protocol.sections.connectivity import Connectivity
+from protocol.sections.findings import Findings
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.network import Network
@@ -25,6 +27,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "network": Network,
     "software": Software,
     "battery": Battery,
+    "connectivity": Connectivity,
+    "findings": Findings,
 }
 """The sections that this release reads, in the order in which people read them."""
 

@@ -1,0 +1,110 @@
+"""Collects the facts, climbs the ladder, applies the rules: one diagnosis. The driver of those three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from agent.connectivity.judge import judge
+from agent.connectivity.observe import observe
+from agent.facts.collect import Facts, collectors
+from agent.findings.find import find
+from agent.findings.known import Known
+from agent.findings.thresholds import Thresholds
+from agent.release import RELEASE
+from protocol.errors import EXIT_BROKEN, EXIT_OK, EXIT_WARNINGS
+from protocol.sections.base import Section
+from protocol.sections.catalogue import decode_section
+from protocol.sections.connectivity import Connectivity, Rung
+from protocol.sections.findings import Findings
+from protocol.sections.network import Network
+from protocol.system_clock import Clock
+from transport.relay_address import RelayAddress
+
+NOT_LIVE = frozenset({"connectivity", "findings"})
+"""Sections that are made here, from the others."""
+
+Told = Callable[[str], None]
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Whom the ladder leads to. address: None where this device knows no relay.  remembered: its addresses before."""
+
+    address: RelayAddress | None = None
+    remembered: tuple[str, ...] = ()
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """at: Unix seconds.  sections: by name, connectivity and findings among them."""
+
+    at: float
+    target: Target
+    sections: dict[str, Section]
+
+    @property
+    def connectivity(self) -> Connectivity:
+        section = self.sections["connectivity"]
+        assert isinstance(section, Connectivity)
+        return section
+
+    @property
+    def findings(self) -> Findings:
+        section = self.sections["findings"]
+        assert isinstance(section, Findings)
+        return section
+
+    @property
+    def verdict(self) -> Rung | None:
+        return self.connectivity.verdict
+
+    @property
+    def exit_status(self) -> int:
+        """0 healthy, else by the worst finding; what is only worth knowing is no illness."""
+        severities = {finding.severity for finding in self.findings.findings}
+        if "error" in severities:
+            return EXIT_BROKEN
+        return EXIT_WARNINGS if "warning" in severities else EXIT_OK
+
+
+async def diagnose(
+    target: Target,
+    clock: Clock,
+    *,
+    thresholds: Mapping[str, float] | None = None,
+    only: Sequence[str] | None = None,
+    told: Told = lambda name: None,
+) -> Diagnosis:
+    """Takes seconds where all is well, and up to a minute where nothing answers. Never raises for what it finds.
+
+    only: the sections to collect, all by default.  told: with each section and rung that is done.
+    """
+    at = clock.now()
+    how = {name: collector for name, collector in collectors(RELEASE).items() if name not in NOT_LIVE}
+    names = [name for name in how if only is None or name in only or name == "network"]
+    facts = Facts({name: how[name] for name in names}, clock)
+    sections: dict[str, Section] = {}
+    for name in names:
+        [collected] = await facts.collect([name], at)
+        sections[name] = decode_section(name, collected.data)
+        told(name)
+    network = sections["network"]
+    assert isinstance(network, Network)
+    seen = await observe(network, target.address, clock, remembered=target.remembered, told=told)
+    sections["connectivity"] = judge(seen)
+    sections["findings"] = find(Known(sections, clock.now(), Thresholds.with_changes(thresholds or {})))
+    return Diagnosis(at=at, target=target, sections=sections)
+
+
+def as_record(diagnosis: Diagnosis) -> dict[str, Any]:
+    """For --json: {at, relay, verdict, findings, rungs, sections}."""
+    verdict = diagnosis.verdict
+    return {
+        "at": int(diagnosis.at),
+        "relay": diagnosis.target.address.url if diagnosis.target.address else None,
+        "verdict": msgspec.to_builtins(verdict) if verdict is not None else None,
+        "status": {EXIT_OK: "healthy", EXIT_WARNINGS: "warnings", EXIT_BROKEN: "broken"}[diagnosis.exit_status],
+        "findings": [msgspec.to_builtins(finding) for finding in diagnosis.findings.findings],
+        "sections": {name: msgspec.to_builtins(section) for name, section in diagnosis.sections.items()},
+    }

@@ -1,0 +1,1 @@
+"""What is wrong with this device, from its facts: rules, each pure. What they mean to people is in `guidance`."""
