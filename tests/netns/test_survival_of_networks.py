@@ -3,6 +3,7 @@
     device                       router, NAT                      relay                      console
       10.8.1.2 -- cable, lan -- 10.8.1.1
       10.8.3.2 -- spare, lan2 -- 10.8.3.1
+      10.8.4.2 -- radio, bad --- 10.8.4.1
                                  10.8.0.1 -- uplink, wan -- 10.8.0.9
                                                             10.8.2.1 -- hall, desk -- 10.8.2.2
 
@@ -14,15 +15,19 @@ from __future__ import annotations
 import hashlib
 import os
 import pwd
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.agent_process import WITHIN_S, AgentProcess, wait_until
+from tests.support.bad_line import bad_line
 from tests.support.console_process import ConsoleProcess
 from tests.support.console_world import ConsoleWorld
 from tests.support.daemons import find, need
@@ -39,6 +44,9 @@ BLACKOUT_S = 60.0 if LONG else 5.0
 MIB = 1024 * 1024
 TRANSFER_MIB = 1024 if LONG else 16
 LINES = 200
+BAD_LINE_PIECE_BYTES = 256 * 1024 if LONG else 32 * 1024
+"""A line that loses one packet of twenty carries some 100 KiB/s: RFC 5348, section 3.1."""
+
 COUNT = f"i=0; while [ $i -lt {LINES} ]; do echo $i; i=$((i+1)); sleep 0.05; done"
 BACK_WITHIN_S = 30.0
 """From the network's return to the next byte; measured in milliseconds by tests/bench, here it only has to come."""
@@ -112,7 +120,8 @@ def reaches(console: ConsoleProcess, device: str) -> bool:
 class Sessions:
     """Two at once: one that counts, by our console; one that takes data, by stock ssh."""
 
-    def __init__(self, console: ConsoleProcess, device: str, folder: Path) -> None:
+    def __init__(self, console: ConsoleProcess, device: str, folder: Path, *, piece_bytes: int = MIB) -> None:
+        """piece_bytes: of each of TRANSFER_MIB pieces; less on a line that takes less."""
         self.out = folder / "out"
         # The test before may have ended while the device was still on its way back, and nobody knew of it.
         wait_until(lambda: reaches(console, device), "the device is reached")
@@ -134,7 +143,7 @@ class Sessions:
                 env=console.environment,
             )
         self.err = folder / "err"
-        self.piece = os.urandom(MIB)
+        self.piece = os.urandom(piece_bytes)
         self.go_on = threading.Event()
         self.feeder = threading.Thread(target=self._feed)
         self.feeder.start()
@@ -168,17 +177,19 @@ class Sessions:
         assert self.counting.wait(2 * WITHIN_S) == 0, self.err.read_text()
         assert self.out.read_bytes().split() == [b"%d" % i for i in range(LINES)]
 
+    def close(self) -> None:
+        self.go_on.set()
+        for process in (self.counting, self.taking):
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        self.feeder.join()
+
 
 @pytest.fixture
 def sessions(console: ConsoleProcess, device: str, tmp_path: Path) -> Iterator[Sessions]:
-    made = Sessions(console, device, tmp_path)
-    yield made
-    made.go_on.set()
-    for process in (made.counting, made.taking):
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-    made.feeder.join()
+    with closing(Sessions(console, device, tmp_path)) as made:
+        yield made
 
 
 @pytest.mark.parametrize("whose", ["device", "console"])
@@ -226,4 +237,31 @@ def test_the_router_forgets_its_connections(net: Net, sessions: Sessions) -> Non
     """As home routers do at night: what comes from outside has nowhere to go any more."""
     net.nft("flush table ip nat", "add rule ip nat post oifname uplink masquerade random")
     net.router.ip("link set lan down", "link set lan up")
+    sessions.end()
+
+
+def test_a_line_that_is_long_and_loses_packets(net: Net, console: ConsoleProcess, device: str, tmp_path: Path) -> None:
+    """5 % lost and 100 ms +- 30 ms there and back, while it works: a radio modem at the edge of its cell."""
+    with (
+        closing(Sessions(console, device, tmp_path, piece_bytes=BAD_LINE_PIECE_BYTES)) as sessions,
+        bad_line(net.device, net.router, "radio", delay_ms=50, jitter_ms=15, loss=5),
+    ):
+        net.router.ip("addr add 10.8.4.1/24 dev radio", "link set radio up")
+        net.device.ip("addr add 10.8.4.2/24 dev radio", "link set radio up", "route replace default via 10.8.4.1")
+        try:
+            sessions.end()
+        finally:
+            net.device.ip("route replace default via 10.8.1.1")
+
+
+def test_the_device_sleeps(world: ConsoleWorld, sessions: Sessions) -> None:
+    """As a lid that is closed: every process of the device stops, and goes on without knowing for how long."""
+    agent = psutil.Process(world.agents[0].pid)
+    asleep = [agent, *agent.children(recursive=True)]
+    for process in asleep:
+        process.send_signal(signal.SIGSTOP)
+    sessions.go_on.set()
+    time.sleep(BLACKOUT_S)
+    for process in asleep:
+        process.send_signal(signal.SIGCONT)
     sessions.end()
