@@ -8,7 +8,7 @@ TESTS := $(BIN)/pytest -q -n 4 --dist loadfile --no-loadscope-reorder tests --ig
 
 SECONDS := 300
 
-.PHONY: help setup demo test test-long check fuzz bench lock clean
+.PHONY: help setup demo test test-long check fuzz bench catalogues lock clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 18
@@ -41,6 +41,10 @@ fuzz:            ## every decoder that faces the network, fuzzed by coverage; SE
 bench:           ## measurements, each as a ratio to a peer in the same run; JSON in var/bench.json
 	@build/setup.sh bench
 	@$(BIN)/python -m tests.bench
+
+catalogues:      ## bring the texts' translations in step: guidance/locale
+	@build/setup.sh
+	@$(BIN)/python build/catalogues.py
 
 lock:            ## resolve pyproject.toml anew into requirements.lock
 	@build/lock.sh

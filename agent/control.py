@@ -42,9 +42,6 @@ answering by holding them all."""
 MAX_UNKNOWN_PEERS = 16
 """Connections of all accounts that may ask nothing, and are told so."""
 
-MAX_LOG_BYTES = 4 * 1024 * 1024
-"""Of the log in one answer: some 15,000 entries."""
-
 CUSTOMER_COMMANDS = frozenset({"status", "log", "allow", "deny", "revoke"})
 SYSTEM_SOCKET = Path("/run/auxilio-agent/control.sock")
 """Where those who are logged in reach the system's agent: its state directory is closed to them."""

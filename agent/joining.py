@@ -50,6 +50,7 @@ KEPT_FOR_ONE = (
     "forks.json",
     "floor.json",
     "reports.json",
+    "outages.json",
     "spool.sqlite",
     "spool.sqlite-wal",
     "spool.sqlite-shm",

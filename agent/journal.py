@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from agent.state import storage_failed
+from protocol.errors import BadMessage
+
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -50,6 +53,13 @@ CAUSED_BY_STRANGERS = frozenset(
 STRANGERS_BURST = 100.0
 STRANGERS_PER_S = 20.0 / 3600
 """Of each kind, some 300 bytes an entry: under attack the log still reaches back for more than a week."""
+
+
+JOURNAL = "journal.jsonl"
+"""In the state directory."""
+
+MAX_LOG_BYTES = 4 * 1024 * 1024
+"""Of the log in one answer of the control socket: some 15,000 entries."""
 
 
 class _Allowance:
@@ -177,3 +187,16 @@ def _lines(path: Path) -> Iterator[str]:
                 yield from stream
         except FileNotFoundError:
             continue
+
+
+def last_entries(path: Path, last: str) -> list[dict[str, Any]]:
+    """What a command of this device asks for: the last entries, by their number as it came. 0: all.
+
+    Raises BadMessage, or what storage_failed returns.
+    """
+    if not (last.isascii() and last.isdigit()):
+        raise BadMessage("the number of entries is not a number")
+    try:
+        return read_journal(path, int(last[:9]), max_bytes=MAX_LOG_BYTES)
+    except OSError as exc:
+        raise storage_failed(path, exc) from exc

@@ -118,6 +118,12 @@ class LinkDriver:
     def linked(self) -> bool:
         return self.machine.state is State.LINKED
 
+    @property
+    def peer_address(self) -> str | None:
+        """The IP address at the other end of the connection: the relay's, or its proxy's."""
+        addresses = self._connection.addresses if self._connection is not None else None
+        return addresses[1] if addresses is not None else None
+
     def send(self, message: ToRelay) -> None:
         """Send, or drop where there is no link: whatever must arrive is kept by whoever sends it."""
         if self._connection is None or not self.linked:

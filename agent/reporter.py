@@ -11,11 +11,22 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from agent.diagnosis.sections import Surroundings, derived_collectors
 from agent.facts.collect import Collected, Facts, collectors
 from agent.facts.sources.packages import software_version
 from agent.membership import DeviceKeys, Membership
 from agent.release import RELEASE
-from agent.reporting import CHEAP_S, Collect, Effect, Forget, PutBlobs, ReportMachine, SendReport, StartOver
+from agent.reporting import (
+    CHEAP_S,
+    CONNECTIVITY_S,
+    Collect,
+    Effect,
+    Forget,
+    PutBlobs,
+    ReportMachine,
+    SendReport,
+    StartOver,
+)
 from agent.session.journal import Journal
 from agent.spool import Spool
 from agent.state import CorruptState, StateDir
@@ -24,7 +35,6 @@ from protocol.errors import AuxilioError
 from protocol.ids import Sha256
 from protocol.link import ReportAck, ReportMissing, ReportSent
 from protocol.report import Report, SectionRef
-from protocol.sections.catalogue import SECTIONS
 from protocol.statement import REPORT, seal_statement
 from protocol.system_clock import Clock
 from transport.blobs import put_blob
@@ -35,6 +45,9 @@ log = logging.getLogger(__name__)
 
 WATCH_S = 30.0
 """Between two looks at whether packages changed: one stat of one file."""
+
+LOOK_AFTER_LOSS_S = 15.0
+"""From the loss of the link to the look why; one that was replaced or restarted is back by then."""
 
 REFUSALS = frozenset(
     {
@@ -79,6 +92,7 @@ class Reporter:
         now: Callable[[], float],
         send: Callable[[ReportSent], None],
         journal: Journal,
+        surroundings: Surroundings,
         look_s: float = CHEAP_S,
     ) -> None:
         """look_s: between two looks at what is cheap to read, seconds."""
@@ -91,6 +105,7 @@ class Reporter:
         self._send = send
         self._journal = journal
         self._facts = Facts(collectors(RELEASE), clock)
+        self._facts.add(derived_collectors(surroundings, lambda: self._facts.held, clock))
         self._known = self._load_known()
         self._software = self._known.software
         self._relay_has = 0
@@ -100,7 +115,7 @@ class Reporter:
         hashes = {name: ref.sha256 for name, ref in self._known.sections.items()}
         newest = max(spool.last_number(), self._known.number)
         self._machine = ReportMachine(
-            SECTIONS, hashes, spool.waiting(), clock.monotonic(), newest=newest, look_s=look_s
+            self._facts.names, hashes, spool.waiting(), clock.monotonic(), newest=newest, look_s=look_s
         )
 
     def _load_known(self) -> _Known:
@@ -117,6 +132,9 @@ class Reporter:
 
     def link_up(self, relay: RelayAddress, blob_token: str, relay_has: int) -> None:
         self._relay = (relay, blob_token)
+        # What it was is known by now, or was over too soon: no relay that is back is met by the looks of all devices.
+        self._machine.touch("connectivity", self._clock.monotonic() + CONNECTIVITY_S)
+        self._machine.touch("outages", self._clock.monotonic())
         relay_has = self._machine.believable(relay_has)
         self._relay_has = relay_has
         self._do(self._machine.link_up(relay_has, self._clock.monotonic()))
@@ -124,6 +142,9 @@ class Reporter:
     def link_down(self) -> None:
         self._relay = None
         self._machine.link_down()
+        # Not at once: what only flickers is back before the ladder is climbed.
+        self._machine.touch("connectivity", self._clock.monotonic() + LOOK_AFTER_LOSS_S)
+        self._wake.set()
 
     def on_goodbye(self, reason: str) -> None:
         """The relay is about to end the link. Over the report under way, or for reasons of its own?"""

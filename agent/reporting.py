@@ -28,7 +28,13 @@ REFRESH_S = 24 * 3600.0
 """After it a report is made though nothing changed: "nothing changed" and "it stopped looking" must not look alike.
 It names the same sections, so that a KiB is all that it costs."""
 
-INTERVALS_S: Mapping[str, float] = {"software": SOFTWARE_S}
+CONNECTIVITY_S = 3600.0
+"""Between two climbs of the ladder while all is well: each opens some connections to the relay."""
+
+INTERVALS_S: Mapping[str, float] = {"software": SOFTWARE_S, "connectivity": CONNECTIVITY_S}
+
+FIRST_S: Mapping[str, float] = {"connectivity": 90.0}
+"""From the start to the first look: the first report does not wait for the network's slowest answer."""
 
 MAX_JUMP = 1_000_000
 """Reports of ten years, one every five minutes."""
@@ -87,7 +93,7 @@ class ReportMachine:
         newest: int = 0,
         look_s: float = CHEAP_S,
     ) -> None:
-        self._due = dict.fromkeys(sections, now)
+        self._due = {name: now + FIRST_S.get(name, 0.0) for name in sections}
         self._known = dict(known)
         self._waiting = deque(sorted(waiting))
         self._newest = max(newest, *self._waiting, 0)
@@ -123,7 +129,7 @@ class ReportMachine:
         return min(deadlines, default=float("inf"))
 
     def touch(self, name: str, now: float) -> None:
-        """Something says that this section changed: look now. (dpkg's status, addresses, a plug.)"""
+        """Something says that this section changed: look at `now`. (dpkg's status, addresses, a plug.)"""
         if name in self._due:
             self._due[name] = now
 
@@ -160,7 +166,7 @@ class ReportMachine:
     def _start_over(self, now: float) -> list[Effect]:
         """Every section counts as changed and is due."""
         self._known.clear()
-        self._due = dict.fromkeys(self._due, now)
+        self._due = {name: now + FIRST_S.get(name, 0.0) for name in self._due}
         self._outdated = self._collecting
         return [StartOver()]
 

@@ -54,11 +54,12 @@ def _from_files(path: Path) -> dict[str, Any]:
     from agent.spool import read_spool_status
     from agent.state import StateDir
     from agent.status import files_status
+    from agent.way import load_way
 
     state = StateDir(path)
     membership = load_membership(state)
     spool = read_spool_status(path / "spool.sqlite")
-    return files_status(membership, Documents(state, membership, SystemClock()), spool)
+    return files_status(membership, Documents(state, membership, SystemClock()), load_way(state), spool)
 
 
 def read_log(path: Path, last: int) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@
     floor.json        the time floor                              forks.json    documents that contradict those held
     reports.json      what was last reported                      spool.sqlite  reports that wait
     journal.jsonl     the log                                     joining.json  whom an unfinished join is for
-    enrolment.json    what it joined with
+    enrolment.json    what it joined with                         outages.json  when it was without a relay, and why
     way.json          the proxy that was set, the relay that served last
     lock              held by the one agent that runs here        control.sock  where commands ask it
     join_token        where it may serve clones, too              aside-N/      identities of other machines

@@ -11,6 +11,7 @@ from agent.membership import Membership
 from agent.platform import this_machine
 from agent.release import RELEASE
 from agent.spool import SpoolStatus
+from agent.way import Way
 from protocol.time_floor import BEHIND_S
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def files_status(
-    membership: Membership, documents: Documents, spool: SpoolStatus | None, spool_failure: str = ""
+    membership: Membership, documents: Documents, way: Way, spool: SpoolStatus | None, spool_failure: str = ""
 ) -> dict[str, Any]:
     """What the state directory alone can tell. spool: None where it cannot be read, and its fields are null then."""
     policy, record = documents.authority.policy, documents.record
@@ -39,6 +40,8 @@ def files_status(
         "restricted_by": sorted(documents.authority.restricted),
         "forks": list(documents.authority.forks),
         "relays": [relay.url for relay in documents.relays()],
+        "relay_addresses": list(way.addresses),
+        "pins": {relay.url: relay.pin for relay in documents.relays()},
         "clock_behind_s": round(behind_s) if behind_s > BEHIND_S else 0,
         "spool": msgspec.to_builtins(spool) if spool else dict.fromkeys(SpoolStatus.__struct_fields__),
         "spool_failure": spool_failure,

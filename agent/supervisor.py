@@ -15,26 +15,26 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from agent import platform
 from agent.admission import DeviceView
-from agent.control import MAX_LOG_BYTES, ControlRequest, ControlServer, Peer, check_peer, socket_path
+from agent.control import ControlRequest, ControlServer, Peer, check_peer, socket_path
+from agent.diagnosis.sections import Surroundings
 from agent.documents import Documents
 from agent.fetching import Fetcher
 from agent.introducing import UNKNOWN, Introducer
-from agent.journal import FileJournal, read_journal
+from agent.journal import JOURNAL, FileJournal, last_entries
 from agent.link_driver import LinkDriver
 from agent.membership import load_keys, load_membership
 from agent.messages import say
 from agent.offers import Offers
+from agent.outages import OutageLog
 from agent.release import RELEASE
 from agent.report_desk import ReportDesk
 from agent.reporter import Reporter
 from agent.reporting import CHEAP_S
 from agent.session.desk import SessionDesk
 from agent.session.overview import PendingConsent
-from agent.state import StateDir, storage_failed
+from agent.state import StateDir
 from agent.status import files_status, running_status
 from agent.way import load_way, save_way, set_proxy
 from protocol.authority import Outcome
@@ -96,7 +96,7 @@ class Agent:
         self.membership = load_membership(state)
         self.keys = load_keys(state, self.membership)
         self.documents = Documents(state, self.membership, clock)
-        self.journal = FileJournal(state.path / "journal.jsonl", self.documents.now)
+        self.journal = FileJournal(state.path / JOURNAL, self.documents.now)
         self._way = load_way(state)
         self.link = LinkDriver(self, clock, last=self._way.relay)
         self.fetcher = Fetcher(
@@ -121,6 +121,7 @@ class Agent:
         )
         self.introducer = Introducer(state, self.documents, self.membership.organisation, self.journal, self.link.hurry)
         self.offers = Offers(self.fetcher, self.desk.offer)
+        self._outages = OutageLog(state)
         make_reporter = partial(
             Reporter,
             state,
@@ -130,6 +131,7 @@ class Agent:
             now=self.documents.now,
             send=self.link.send,
             journal=self.journal,
+            surroundings=Surroundings(self.documents, lambda: self._way, self._outages),
             look_s=look_s,
         )
         self.reports = ReportDesk(state.path, self.journal, make_reporter)
@@ -258,15 +260,16 @@ class Agent:
         offline_reason = self.link.machine.offline_reason
         self.journal.record("online", relay=relay.dialled_name, proxy=proxy, offline_reason=offline_reason)
         self._remember(relay)
+        self._outages.link_up(self.documents.now())
         self.fetcher.link_up(relay, welcome.blob_token)
         self.desk.link_up(frozenset(welcome.guarded_ports))
         self.reports.link_up(relay, welcome.blob_token, welcome.report)
 
     def _remember(self, relay: RelayAddress) -> None:
         """So that a relay that is gone is not dialled first after each start."""
-        if relay.url == self._way.relay:
+        before, self._way = self._way, self._way.found(relay, self.link.peer_address)
+        if before == self._way:
             return
-        self._way = msgspec.structs.replace(self._way, relay=relay.url)
         try:
             save_way(self.state, self._way)
         except AuxilioError as exc:
@@ -274,6 +277,7 @@ class Agent:
 
     def link_down(self, reason: str) -> None:
         self.journal.record("offline", reason=reason)
+        self._outages.link_down(self.documents.now())
         if reason.endswith(REPLACED):
             self.journal.record("link_replaced")
         self.fetcher.link_down()
@@ -337,10 +341,10 @@ class Agent:
         match request.command:
             case "status":
                 reports, failure = self.reports.status(), self.reports.failure
-                files = files_status(self.membership, self.documents, reports, failure)
+                files = files_status(self.membership, self.documents, self._way, reports, failure)
                 return running_status(files, self.link, self.desk)
             case "log":
-                return {"entries": await asyncio.to_thread(self._log, request.argument)}
+                return {"entries": await asyncio.to_thread(last_entries, self.state.path / JOURNAL, request.argument)}
             case "allow" | "deny":
                 session = self._session(request.argument)
                 answer = self.desk.allow(session) if request.command == "allow" else self.desk.deny(session)
@@ -369,14 +373,6 @@ class Agent:
         self.journal.record("proxy_set", proxy=shown, uid=peer.uid)
         self.link.reconsider()
         return {"proxy": shown}
-
-    def _log(self, last: str) -> list[dict[str, Any]]:
-        if not (last.isascii() and last.isdigit()):
-            raise BadMessage("the number of entries is not a number")
-        try:
-            return read_journal(self.state.path / "journal.jsonl", int(last[:9]), max_bytes=MAX_LOG_BYTES)
-        except OSError as exc:
-            raise storage_failed(self.state.path, exc) from exc
 
     @staticmethod
     def _session(text: str) -> SessionId | None:

@@ -86,6 +86,7 @@ class Policy(Record, frozen=True, kw_only=True):
     max_certificate_s: longest technician certificate that devices accept.  max_session_s: when a session is ended.
     files: the first rule that matches a device holds.  forward: targets, as protocol.forward reads them.
     stale_after_s: unseen for longer is stale.
+    thresholds: from which value on devices call something a finding, by name (docs/findings.md); their own where empty.
     recording_recipients, sealing_keys: age X25519 recipients.  wave_limit: devices a wave may have without release.
     critical: as in Charter.
     """
@@ -107,6 +108,7 @@ class Policy(Record, frozen=True, kw_only=True):
     sealing_keys: tuple[str, ...] = ()
     stale_after_s: int = 30 * DAY_S
     wave_limit: int = 50
+    thresholds: dict[str, float] = {}
     critical: tuple[str, ...] = ()
 
 

@@ -12,7 +12,7 @@ import msgspec
 from agent.connectivity.observed import Gateway, NameServer, Observed, Proxy, Relay, Web
 from agent.connectivity.probes.gateways import look_at_gateways
 from agent.connectivity.probes.name_servers import ask_all
-from agent.connectivity.probes.relay import look_at_relay, look_through_proxy, read_date
+from agent.connectivity.probes.relay import MEASURES, look_at_relay, look_through_proxy, read_date
 from agent.connectivity.probes.web import ask_plainly
 from protocol.sections.network import Network
 from protocol.system_clock import Clock
@@ -32,10 +32,15 @@ async def observe(
     clock: Clock,
     *,
     remembered: Sequence[str] = (),
+    measures: int = MEASURES,
+    deadline_s: float = DEADLINE_S,
     told: Told = lambda name: None,
 ) -> Observed:
     """network: as the section was just collected.  address: the relay; None where this device has none.
-    remembered: addresses at which the relay was before. Never raises for what the network does."""
+    remembered: addresses at which the relay was before.  measures: of latency and loss.  deadline_s: of each probe.
+
+    Never raises for what the network does.
+    """
     seen = Observed(interfaces=network.interfaces, routes=network.default_routes, dns_servers=network.dns_servers)
     told("adapter")
     told("address")
@@ -44,10 +49,10 @@ async def observe(
     nobody: tuple[Gateway, ...] = ()
     unasked: tuple[NameServer, ...] = ()
     gateways, name_servers, web, (proxy, relay) = await asyncio.gather(
-        _within(look_at_gateways(network.default_routes, clock), nobody, lambda: told("gateway")),
-        _within(ask_all(_worth_asking(network), name, clock), unasked, lambda: told("dns")),
-        _within(_plain_web(address), (None, ""), lambda: told("portal")),
-        _within(_relay(address, remembered, clock), (None, None), lambda: told("relay")),
+        _within(deadline_s, look_at_gateways(network.default_routes, clock), nobody, lambda: told("gateway")),
+        _within(deadline_s, ask_all(_worth_asking(network), name, clock), unasked, lambda: told("dns")),
+        _within(deadline_s, _plain_web(address), (None, ""), lambda: told("portal")),
+        _within(deadline_s, _relay(address, remembered, measures, clock), (None, None), lambda: told("relay")),
     )
     if relay is not None and relay.date is None and (date := read_date(web[1])) is not None:
         relay = msgspec.structs.replace(relay, date=date, asked_at=clock.now())
@@ -56,9 +61,9 @@ async def observe(
     )
 
 
-async def _within(probe: Awaitable[T], default: T, done: Callable[[], None]) -> T:
+async def _within(deadline_s: float, probe: Awaitable[T], default: T, done: Callable[[], None]) -> T:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(DEADLINE_S):
+        async with asyncio.timeout(deadline_s):
             default = await probe
     done()
     return default
@@ -71,13 +76,13 @@ async def _plain_web(address: RelayAddress | None) -> tuple[Web | None, str]:
 
 
 async def _relay(
-    address: RelayAddress | None, remembered: Sequence[str], clock: Clock
+    address: RelayAddress | None, remembered: Sequence[str], measures: int, clock: Clock
 ) -> tuple[Proxy | None, Relay | None]:
     if address is None:
         return None, None
     if address.proxy is not None:
         return await look_through_proxy(address, clock)
-    return None, await look_at_relay(address, remembered, clock)
+    return None, await look_at_relay(address, remembered, clock, measures=measures)
 
 
 def _worth_asking(network: Network) -> tuple[str, ...]:

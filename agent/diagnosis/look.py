@@ -9,6 +9,7 @@ import msgspec
 
 from agent.connectivity.judge import judge
 from agent.connectivity.observe import observe
+from agent.diagnosis.target import Target
 from agent.facts.collect import Facts, collectors
 from agent.findings.find import find
 from agent.findings.known import Known
@@ -21,19 +22,8 @@ from protocol.sections.connectivity import Connectivity, Rung
 from protocol.sections.findings import Findings
 from protocol.sections.network import Network
 from protocol.system_clock import Clock
-from transport.relay_address import RelayAddress
-
-NOT_LIVE = frozenset({"connectivity", "findings"})
-"""Sections that are made here, from the others."""
 
 Told = Callable[[str], None]
-
-
-class Target(msgspec.Struct, frozen=True):
-    """Whom the ladder leads to. address: None where this device knows no relay.  remembered: its addresses before."""
-
-    address: RelayAddress | None = None
-    remembered: tuple[str, ...] = ()
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +71,7 @@ async def diagnose(
     only: the sections to collect, all by default.  told: with each section and rung that is done.
     """
     at = clock.now()
-    how = {name: collector for name, collector in collectors(RELEASE).items() if name not in NOT_LIVE}
+    how = collectors(RELEASE)
     names = [name for name in how if only is None or name in only or name == "network"]
     facts = Facts({name: how[name] for name in names}, clock)
     sections: dict[str, Section] = {}

@@ -86,6 +86,19 @@ class Facts:
         self._runs: dict[str, _Run] = {}
         self._settled: dict[str, Section] = {}
 
+    @property
+    def held(self) -> Mapping[str, Section]:
+        """Each section as it was made last."""
+        return self._settled
+
+    def add(self, sections: Mapping[str, Collector]) -> None:
+        """Collectors that need what is held."""
+        self._sections = {**self._sections, **sections}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._sections)
+
     async def collect(self, names: Iterable[str], now: float) -> list[Collected]:
         """now: Unix seconds, the time that the sections will bear. Never raises for what a source does or says."""
         return [await self._one(name, now) for name in names if name in self._sections]

@@ -16,6 +16,7 @@ import msgspec
 
 from protocol.sections.base import Section
 from protocol.sections.battery import Battery, Cell
+from protocol.sections.connectivity import Connectivity
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.storage import Filesystem, Storage
@@ -36,6 +37,9 @@ LOAD_UNIT = 128
 
 LOAD_STEP = LOAD_UNIT // 2
 """Half a thread that would run."""
+
+MS_STEP = 5.0
+"""Milliseconds by which nobody decides anything."""
 
 BOOT_JITTER_S = 90
 """The kernel derives the instant of boot from the clock, so it moves when the clock is set right by a little."""
@@ -128,10 +132,31 @@ def _percent(before: int | None, value: int | None) -> int | None:
     return value // PERCENT_STEP * PERCENT_STEP
 
 
+def _connectivity(before: Connectivity | None, now: Connectivity) -> Connectivity:
+    """A rung that stands as it stood keeps the evidence of then: an answer that took a millisecond more is no news."""
+    held = {(rung.name, rung.state, rung.code): rung for rung in before.rungs} if before is not None else {}
+    return msgspec.structs.replace(
+        now,
+        rungs=tuple(held.get((rung.name, rung.state, rung.code), rung) for rung in now.rungs),
+        latency_ms=_about(before.latency_ms if before else None, now.latency_ms),
+        jitter_ms=_about(before.jitter_ms if before else None, now.jitter_ms),
+    )
+
+
+def _about(before: float | None, value: float | None) -> float | None:
+    """`before`, unless `value` is half of it or less, or twice as much or more, and MS_STEP away at that."""
+    if value is None:
+        return None
+    if before is not None and (before / 2 < value < before * 2 or abs(value - before) < MS_STEP):
+        return before
+    return round(value, 1)
+
+
 _SETTLERS: dict[type[Section], Callable[..., Any]] = {
     System: _system,
     Cpu: _cpu,
     Memory: _memory,
     Storage: _storage,
     Battery: _battery,
+    Connectivity: _connectivity,
 }

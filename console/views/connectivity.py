@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from console.render import print_pairs, print_table, when
 from console.views.cells import filled
-from protocol.sections.connectivity import Connectivity, Evidence, Outage
+from protocol.sections.connectivity import Connectivity, Evidence, Outage, Outages
 from protocol.units import duration_text
 
 SHOWN_OUTAGES = 20
@@ -23,14 +23,18 @@ def connectivity_view(connectivity: Connectivity) -> None:
             ("loss", f"{loss:.1f} %" if loss is not None else ""),
         )
     )
-    if connectivity.outages:
-        print()
-        print_table(("offline", "for", "why"), [_outage(outage) for outage in connectivity.outages[:SHOWN_OUTAGES]])
 
 
-def _outage(outage: Outage) -> tuple[str, str, str]:
+def outages_view(section: Outages) -> None:
+    if not section.outages:
+        print("no time without a relay is known")
+        return
+    print_table(("offline", "for", "why", "rung"), [_outage(outage) for outage in section.outages[:SHOWN_OUTAGES]])
+
+
+def _outage(outage: Outage) -> tuple[str, str, str, str]:
     lasted = duration_text(outage.until_at - outage.from_at) if outage.until_at is not None else "until now"
-    return when(outage.from_at), lasted, outage.code or "-"
+    return when(outage.from_at), lasted, outage.code or "-", outage.rung
 
 
 def evidence_text(evidence: Evidence) -> str:

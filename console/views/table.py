@@ -7,7 +7,7 @@ from typing import Any
 
 from console.render import print_pairs
 from console.views.battery import battery_view
-from console.views.connectivity import connectivity_view
+from console.views.connectivity import connectivity_view, outages_view
 from console.views.findings import findings_view
 from console.views.machine import cpu_view, system_view
 from console.views.memory import memory_view
@@ -16,7 +16,7 @@ from console.views.software import software_view
 from console.views.storage import storage_view
 from protocol.sections.base import Section
 from protocol.sections.battery import Battery
-from protocol.sections.connectivity import Connectivity
+from protocol.sections.connectivity import Connectivity, Outages
 from protocol.sections.findings import Findings
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
@@ -45,5 +45,6 @@ VIEWS: Mapping[type[Section], Callable[[Any], None]] = {
     Software: software_view,
     Battery: battery_view,
     Connectivity: connectivity_view,
+    Outages: outages_view,
     Findings: findings_view,
 }

@@ -8,7 +8,7 @@ from protocol.codec import decode
 from protocol.errors import BadMessage
 from protocol.sections.base import MAX_SECTION_BYTES, Section
 from protocol.sections.battery import Battery
-from protocol.sections.connectivity import Connectivity
+from protocol.sections.connectivity import Connectivity, Outages
 from protocol.sections.findings import Findings
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
@@ -28,6 +28,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "software": Software,
     "battery": Battery,
     "connectivity": Connectivity,
+    "outages": Outages,
     "findings": Findings,
 }
 """The sections that this release reads, in the order in which people read them."""

@@ -62,10 +62,10 @@ class Outage(Record, frozen=True, kw_only=True):
 
 
 class Connectivity(Section, frozen=True, kw_only=True):
-    """rungs: in the order of RUNGS.  outages: the latest first."""
+    """rungs: in the order of RUNGS.  latency_ms: the median to open a connection to the relay.  jitter_ms: from one to
+    the next, on average (RFC 3550).  loss_percent: of packets that open connections."""
 
     rungs: tuple[Rung, ...] = ()
-    outages: tuple[Outage, ...] = ()
     latency_ms: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     jitter_ms: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     loss_percent: Annotated[float, Meta(ge=0, le=100)] | None = None
@@ -73,6 +73,12 @@ class Connectivity(Section, frozen=True, kw_only=True):
     @property
     def verdict(self) -> Rung | None:
         return verdict(self.rungs)
+
+
+class Outages(Section, frozen=True, kw_only=True):
+    """outages: the latest first."""
+
+    outages: tuple[Outage, ...] = ()
 
 
 def verdict(rungs: tuple[Rung, ...]) -> Rung | None:

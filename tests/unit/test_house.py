@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = ("protocol", "transport", "agent", "relay", "console")
+PACKAGES = ("protocol", "guidance", "transport", "agent", "relay", "console")
 MAX_LINES = 400
 
 TASK_DRIVERS = {
@@ -244,9 +244,9 @@ def imports(tree: ast.Module) -> set[str]:
 @pytest.mark.parametrize(
     ("program", "packages"),
     [
-        ("agent", ("agent", "transport", "protocol")),
+        ("agent", ("agent", "transport", "guidance", "protocol")),
         ("relay", ("relay", "protocol")),
-        ("console", ("console", "transport", "protocol")),
+        ("console", ("console", "transport", "guidance", "protocol")),
     ],
 )
 def test_each_programs_extra_is_enough_for_it(program: str, packages: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import h11
 import msgspec
 
-from agent.connectivity.observed import Proxy, ProxyOutcome, Reached, Relay, TcpOutcome, Tls
+from agent.connectivity.observed import Proxy, ProxyOutcome, Reached, Relay, TcpOutcome, Tls, TlsOutcome
 from protocol.errors import Untrusted
 from protocol.system_clock import Clock
 from protocol.text import escape
@@ -49,6 +49,9 @@ LOST_S = 0.95
 
 MAX_NAME_CHARS = 120
 
+WRONG_DATES = frozenset({9, 10})
+"""openssl-verification-options(1): X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED."""
+
 _PROXY_OUTCOMES: dict[str, ProxyOutcome] = {
     "proxy_unreachable": "unreachable",
     "proxy_credentials": "wants_credentials",
@@ -61,8 +64,11 @@ _UNREACHABLE = frozenset({errno.EHOSTUNREACH, errno.ECONNRESET, errno.EACCES, er
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
-async def look_at_relay(address: RelayAddress, remembered: Sequence[str], clock: Clock) -> Relay:
-    """address: its proxy is not used.  remembered: addresses at which it was before."""
+async def look_at_relay(
+    address: RelayAddress, remembered: Sequence[str], clock: Clock, *, measures: int = MEASURES
+) -> Relay:
+    """address: its proxy is not used.  remembered: addresses at which it was before.  measures: connections for the
+    figures."""
     resolved = await _resolve(address)
     # Those of before are tried as well: if the relay is there and its name leads elsewhere, the name is the fault.
     candidates = list(dict.fromkeys((*resolved, *remembered)))[:MAX_ADDRESSES]
@@ -81,7 +87,7 @@ async def look_at_relay(address: RelayAddress, remembered: Sequence[str], clock:
             if looked.small_ok or found.tls is None:
                 found = looked
             if found.small_ok:
-                return await _measure(found, clock)
+                return await _measure(found, measures, clock)
     return found
 
 
@@ -176,7 +182,6 @@ async def _handshake(address: RelayAddress, ip: str) -> tuple[Tls, float | None]
 
 async def _stranger(address: RelayAddress, ip: str, failure: ssl.SSLError) -> tuple[Tls, float | None]:
     """Whoever answers is not the relay that we trust: who does it say that it is?"""
-    wrong_dates = isinstance(failure, ssl.SSLCertVerificationError) and failure.verify_code in (9, 10)  # X509_V_ERR_*
     by_system = False
     if address.pin is not None and isinstance(failure, WrongPin):
         with contextlib.suppress(OSError, TimeoutError):
@@ -195,10 +200,15 @@ async def _stranger(address: RelayAddress, ip: str, failure: ssl.SSLError) -> tu
         date = None
     finally:
         wire.close()
-    outcome = "wrong_key" if isinstance(failure, WrongPin) else "not_valid_now" if wrong_dates else "not_trusted"
+    return Tls(outcome=_meaning(failure), issuer=issuer, subject=subject, by_system=by_system), date
+
+
+def _meaning(failure: ssl.SSLError) -> TlsOutcome:
+    if isinstance(failure, WrongPin):
+        return "wrong_key"
     if not isinstance(failure, ssl.SSLCertVerificationError):
-        outcome = "broken"
-    return Tls(outcome=outcome, issuer=issuer, subject=subject, by_system=by_system), date  # type: ignore[arg-type]
+        return "broken"
+    return "not_valid_now" if failure.verify_code in WRONG_DATES else "not_trusted"
 
 
 async def _unverified(address: RelayAddress, ip: str) -> tuple[HttpWire, bytes]:
@@ -310,7 +320,7 @@ def read_date(text: str) -> float | None:
 # -- figures ----------------------------------------------------------------------------------------------------------
 
 
-async def _measure(found: Relay, clock: Clock) -> Relay:
+async def _measure(found: Relay, measures: int, clock: Clock) -> Relay:
     """Latency and loss by opening connections: neither needs a privilege, and no router treats them as it treats
     pings."""
     gate = asyncio.Semaphore(AT_ONCE)
@@ -320,7 +330,7 @@ async def _measure(found: Relay, clock: Clock) -> Relay:
             reached = await _reach(found.found_at, found.port, clock)
             return reached.ms if reached.ms is not None and reached.ms < LOST_S * 1000 else None
 
-    taken = await asyncio.gather(*(one() for _ in range(MEASURES)))
+    taken = await asyncio.gather(*(one() for _ in range(measures)))
     return msgspec.structs.replace(
         found,
         rtts_ms=tuple(round(ms, 2) for ms in taken if ms is not None),
