@@ -57,19 +57,20 @@ def judge(seen: Observed) -> Connectivity:
 
 
 def _adapter(seen: Observed) -> Rung:
-    own = [i for i in seen.interfaces if i.kind in ("ethernet", "wifi", "cellular", "virtual")]
+    own = [i for i in seen.interfaces if not _is_loopback(i)]
     if not own:
         return _fail("adapter", "no-adapter")
-    if seen.routes or any(i.up and _addresses(i) for i in own):
-        return _pass("adapter", interface=_way_out(seen) or next(i.name for i in own if i.up))
-    if not any(i.up for i in own):
-        physical = [i for i in own if i.kind != "virtual"] or own
-        return _fail("adapter", "link-down", interface=physical[0].name)
-    return _pass("adapter", interface=next(i.name for i in own if i.up))
+    if seen.routes:
+        return _pass("adapter", interface=seen.routes[0].interface)
+    real = [i for i in own if i.kind != "virtual"] or own  # a bridge of containers is up whatever happens to the cable
+    up = next((i for i in real if i.up), None)
+    if up is None:
+        return _fail("adapter", "link-down", interface=real[0].name)
+    return _pass("adapter", interface=up.name)
 
 
 def _address(seen: Observed) -> Rung:
-    up = [i for i in seen.interfaces if i.up and i.kind != "loopback"]
+    up = [i for i in seen.interfaces if i.up and not _is_loopback(i)]
     if seen.duplicates:
         return _fail("address", "address-duplicate", address=seen.duplicates[0])
     usable = [(i, a) for i in up for a in _addresses(i) if not a.is_link_local]
@@ -242,7 +243,7 @@ def _relay(seen: Observed) -> Rung:
     if relay is None:
         return _unknown("relay")
     if not _relay_is_there(seen):
-        return _fail("relay", *_why_not_there(relay))
+        return _fail("relay", _why_not_there(seen, relay), host=relay.host)
     loss = _loss(relay) or 0.0
     figures: Evidence = {"host": relay.host, "loss_percent": round(loss, 1)}
     if relay.rtts_ms:
@@ -258,13 +259,13 @@ def _relay(seen: Observed) -> Rung:
     return Rung(name="relay", state="pass", evidence=figures)
 
 
-def _why_not_there(relay: Relay) -> tuple[str]:
+def _why_not_there(seen: Observed, relay: Relay) -> str:
     if not relay.reached:
-        return ("relay-no-address",) if relay.is_name else ("relay-unreachable",)
+        return "relay-no-address" if relay.is_name and seen.proxy is None else "relay-unreachable"
     outcomes = {r.outcome for r in relay.reached}
     if "open" in outcomes:
-        return ("relay-silent",)
-    return ("relay-refuses",) if "refused" in outcomes else ("relay-unreachable",)
+        return "relay-silent"
+    return "relay-refuses" if "refused" in outcomes else "relay-unreachable"
 
 
 def _nothing_to_look_at(name: str) -> Callable[[Observed], Rung]:
@@ -318,11 +319,13 @@ def _beyond(seen: Observed) -> bool:
 
 
 def _has_address(seen: Observed) -> bool:
-    return any(not a.is_link_local for i in seen.interfaces if i.up and i.kind != "loopback" for a in _addresses(i))
+    return any(not a.is_link_local for i in seen.interfaces if i.up and not _is_loopback(i) for a in _addresses(i))
 
 
-def _way_out(seen: Observed) -> str:
-    return seen.routes[0].interface if seen.routes else ""
+def _is_loopback(interface: Interface) -> bool:
+    """By its addresses where the system does not say: in a container, /sys is another's."""
+    addresses = _addresses(interface)
+    return interface.kind == "loopback" or (bool(addresses) and all(a.is_loopback for a in addresses))
 
 
 def _addresses(interface: Interface) -> list[IP]:

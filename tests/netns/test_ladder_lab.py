@@ -1,0 +1,249 @@
+"""One thing at a time is broken in a customer's network, and the verdict is the right rung."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+
+from tests.support.agent_process import wait_until
+from tests.support.daemons import need
+from tests.support.lab import Lab, Server, lab
+from tests.support.netns import IS_ROOT, is_possible
+
+need("nft", "dnsmasq", "udhcpc", "faketime", "tinyproxy")
+pytestmark = pytest.mark.skipif(not (is_possible() and IS_ROOT), reason="a lab in namespaces needs root")
+
+PORTAL = """
+import http.server, sys
+class Portal(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(302)
+        self.send_header("Location", "http://10.9.1.1/welcome")
+        self.end_headers()
+server = http.server.ThreadingHTTPServer(("10.9.1.1", 8080), Portal)
+print("there", flush=True)
+server.serve_forever()
+"""
+BOX = """
+import ssl, socket, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1], sys.argv[2])
+listener = socket.create_server(("10.9.1.1", 8443))
+print("there", flush=True)
+while True:
+    connection, _ = listener.accept()
+    try:
+        with context.wrap_socket(connection, server_side=True) as tls:
+            tls.recv(4096)
+            tls.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nhi")
+    except OSError:
+        connection.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("lab")
+    folder.chmod(0o755)
+    with lab(folder) as made:
+        yield made
+
+
+@contextmanager
+def link_down(net: Lab) -> Iterator[None]:
+    net.device.ip("link set cable down")
+    yield
+    net.device.ip("link set cable up")
+    assert net.lease()
+
+
+@contextmanager
+def no_lease(net: Lab) -> Iterator[None]:
+    net.stop_lan()
+    net.device.ip("addr flush dev cable")
+    assert not net.lease()
+    yield
+    net.serve_lan()
+    assert net.lease()
+
+
+@contextmanager
+def gateway_silent(net: Lab) -> Iterator[None]:
+    net.nft(
+        net.router,
+        "add table netdev mute",
+        "add chain netdev mute in { type filter hook ingress device lan priority 0 ; }",
+        "add rule netdev mute in drop",
+    )
+    net.device.ip("neigh flush dev cable")
+    yield
+    net.nft(net.router, "delete table netdev mute")
+
+
+@contextmanager
+def wan_down(net: Lab) -> Iterator[None]:
+    net.router.ip("link set line down")
+    yield
+    net.router.ip("link set line up", "route add default via 10.9.2.9")
+
+
+@contextmanager
+def dns_dead(net: Lab) -> Iterator[None]:
+    net.stop_lan()
+    yield
+    net.serve_lan()
+
+
+@contextmanager
+def dns_lies(net: Lab) -> Iterator[None]:
+    net.stop_lan()
+    net.serve_lan("--address=/#/203.0.113.66")
+    yield
+    net.stop_lan()
+    net.serve_lan()
+
+
+@contextmanager
+def captive_portal(net: Lab) -> Iterator[None]:
+    """Port 80 leads to the login page, everything else nowhere."""
+    with serving(net, "-c", PORTAL):
+        net.nft(
+            net.router,
+            "add rule ip nat pre iifname lan tcp dport 80 dnat to 10.9.1.1:8080",
+            "add rule ip filter forward iifname lan drop",
+        )
+        yield
+        net.nft(net.router, "flush chain ip nat pre", "flush chain ip filter forward")
+
+
+@contextmanager
+def intercepted(net: Lab) -> Iterator[None]:
+    """A box that opens TLS, with an authority of its own."""
+    key, certificate = net.folder / "box.key", net.folder / "box.pem"
+    net.router.run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+        "-subj", "/CN=Acme Web Filter", "-keyout", str(key), "-out", str(certificate),
+    )  # fmt: skip
+    port = net.world.relay.names[0].rpartition(":")[2]
+    with serving(net, "-c", BOX, str(certificate), str(key)):
+        net.nft(net.router, f"add rule ip nat pre iifname lan tcp dport {port} dnat to 10.9.1.1:8443")
+        yield
+        net.nft(net.router, "flush chain ip nat pre")
+
+
+@contextmanager
+def serving(net: Lab, *python: str) -> Iterator[None]:
+    log = net.folder / "server.log"
+    log.write_text("")
+    server = Server(net.router, sys.executable, *python, log=log)
+    wait_until(lambda: "there" in log.read_text(), "it serves")
+    try:
+        yield
+    finally:
+        server.process.kill()
+        server.process.wait()
+
+
+@contextmanager
+def black_hole(net: Lab) -> Iterator[None]:
+    """The line takes less than both ends of it say, and nobody is told."""
+    net.router.ip("link set line mtu 1000")
+    net.isp.ip("link set street mtu 1000")
+    for where in (net.router, net.isp):
+        net.nft(
+            where,
+            "add table ip deaf",
+            "add chain ip deaf out { type filter hook output priority 0 ; }",
+            "add rule ip deaf out icmp type destination-unreachable drop",
+        )
+    yield
+    for where in (net.router, net.isp):
+        net.nft(where, "delete table ip deaf")
+    net.router.ip("link set line mtu 1500")
+    net.isp.ip("link set street mtu 1500")
+
+
+@contextmanager
+def losing(net: Lab) -> Iterator[None]:
+    net.nft(
+        net.isp,
+        "add table netdev loss",
+        "add chain netdev loss in { type filter hook ingress device street priority 0 ; }",
+        "add rule netdev loss in numgen random mod 100 < 35 drop",
+    )
+    yield
+    net.nft(net.isp, "delete table netdev loss")
+
+
+@contextmanager
+def relay_gone(net: Lab) -> Iterator[None]:
+    net.nft(
+        net.relay,
+        "add table ip shut",
+        "add chain ip shut in { type filter hook input priority 0 ; }",
+        "add rule ip shut in tcp dport != 22 reject with tcp reset",
+    )
+    yield
+    net.nft(net.relay, "delete table ip shut")
+
+
+Fault = Callable[[Lab], AbstractContextManager[None]]
+
+FAULTS: list[tuple[Fault, str, str]] = [
+    (link_down, "adapter", "link-down"),
+    (no_lease, "address", "no-address"),
+    (gateway_silent, "gateway", "gateway-silent"),
+    (wan_down, "internet", "internet-down"),
+    (dns_dead, "dns", "dns-silent"),
+    (dns_lies, "dns", "dns-wrong"),
+    (captive_portal, "portal", "captive-portal"),
+    (intercepted, "tls", "tls-intercepted"),
+    (black_hole, "mtu", "mtu-black-hole"),
+    (losing, "relay", "loss-heavy"),
+    (relay_gone, "relay", "relay-refuses"),
+]
+
+
+def verdict(found: dict[str, object]) -> tuple[object, object]:
+    said = found["verdict"]
+    return (said["name"], said["code"]) if isinstance(said, dict) else (None, None)
+
+
+def test_a_healthy_network_is_accused_of_nothing(net: Lab) -> None:
+    found = net.diagnose()
+    assert verdict(found) == (None, None), found["sections"]["connectivity"]
+    states = {rung["name"]: rung["state"] for rung in found["sections"]["connectivity"]["rungs"]}
+    proven = {"adapter", "address", "gateway", "internet", "dns", "portal", "clock", "tls", "mtu", "relay"}
+    assert {name for name, state in states.items() if state == "pass"} >= proven, states
+
+
+@pytest.mark.parametrize(("fault", "rung", "code"), FAULTS, ids=[code for _, _, code in FAULTS])
+def test_one_fault_is_one_verdict(net: Lab, fault: Fault, rung: str, code: str) -> None:
+    with fault(net):
+        found = net.diagnose()
+    assert verdict(found) == (rung, code), found["sections"]["connectivity"]
+    assert code in [finding["code"] for finding in found["findings"]]
+    if code == "tls-intercepted":
+        assert "Acme Web Filter" in found["verdict"]["evidence"]["issuer"]
+
+
+def test_a_wrong_clock_is_the_verdict_and_not_what_it_breaks(net: Lab) -> None:
+    assert verdict(net.diagnose("faketime", "-f", "-1d")) == ("clock", "clock-wrong")
+
+
+def test_a_proxy_that_wants_credentials(net: Lab) -> None:
+    settings = net.folder / "tinyproxy.conf"
+    settings.write_text("Port 3128\nListen 10.9.1.1\nBasicAuth ana secret\nTimeout 30\nLogLevel Critical\n")
+    words = ("tinyproxy", "-d", "-c", str(settings))
+    proxy = Server(net.router, *words, log=net.folder / "proxy.log", resolv_conf=net.provider)
+    try:
+        wait_until(lambda: "3128" in net.router.run("ss", "-ltn"), "the proxy listens")
+        found = net.diagnose(environment={"https_proxy": "http://10.9.1.1:3128"})
+        assert verdict(found) == ("proxy", "proxy-credentials"), found["sections"]["connectivity"]
+        found = net.diagnose(environment={"https_proxy": "http://ana:secret@10.9.1.1:3128"})
+        assert verdict(found) == (None, None), found["sections"]["connectivity"]
+    finally:
+        proxy.stop()
