@@ -21,7 +21,8 @@ from protocol.leg import Waiting
 from protocol.session import MAX_REQUEST_LIFE_S, SessionRequest
 from protocol.statement import SESSION, Signed, seal_statement
 from protocol.text import escape
-from transport.leg import Leg, dial_leg, open_leg
+from transport.leg import Leg, open_leg
+from transport.leg_dial import dial_leg
 from transport.relay_address import RelayAddress, parse_address
 from transport.resuming import RESUME_FOR_S, Resuming
 from transport.websocket import Connection

@@ -17,24 +17,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from protocol import leg as leg_messages
-from protocol.errors import AuxilioError, BadMessage, PeerFault, Refused
+from protocol.errors import AuxilioError, BadMessage, PeerFault
 from protocol.ids import SessionId
 from protocol.stream import ACK_DELAY_S, MAX_DATA_BYTES, Stream
-from protocol.text import escape
-from transport.failures import RelayTimeout
 from transport.fragments import Message
+from transport.leg_dial import SPLICE_WITHIN_S, dial_leg
 from transport.leg_transport import HIGH_WATER_BYTES, LOW_WATER_BYTES, Deaf, LegTransport
 from transport.relay_address import RelayAddress
 from transport.resuming import LOOK_S, Resuming, Silence, may_go_on
-from transport.websocket import NORMAL, PROTOCOL_ERROR, Closed, Connection, ConnectionEnded, connect
+from transport.websocket import ABNORMAL, NORMAL, PROTOCOL_ERROR, Closed, Connection, ConnectionEnded
 
 P = TypeVar("P", bound=asyncio.Protocol)
-
-SPLICE_WITHIN_S = 90.0
-"""For the other leg to arrive, where nobody is asked: a device on a bad line needs several round trips and a child."""
-
-LONGEST_WAIT_S = 900.0
-"""For the customer's answer, however long the relay says that it may take."""
 
 MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 """The most that may wait in spite of that. A far end that makes us answer so much and reads nothing is hostile."""
@@ -58,53 +51,6 @@ async def open_leg(
     """Dial a leg of `session` and return it when it is spliced to the other one. resuming: how it is dialled again."""
     connection = await dial_leg(address, session, ticket, on_waiting=on_waiting, splice_timeout_s=splice_timeout_s)
     return Leg(connection, resuming)
-
-
-async def dial_leg(
-    address: RelayAddress,
-    session: SessionId,
-    ticket: str,
-    *,
-    on_waiting: Callable[[leg_messages.Waiting], None] | None = None,
-    splice_timeout_s: float = SPLICE_WITHIN_S,
-) -> Connection:
-    """The connection of a leg that is spliced.
-
-    on_waiting: told when the customer is being asked, which prolongs the deadline to LONGEST_WAIT_S.
-    Raises Refused in the words of whoever refused (escaped), what transport.websocket.connect raises, and
-    ConnectionEnded or RelayTimeout if there never was a splice.
-    """
-    connection = await connect(
-        address,
-        f"/v1/legs/{session}",
-        bearer=ticket,
-        max_message_bytes=leg_messages.MAX_LEG_MESSAGE_BYTES,
-    )
-    try:
-        async with asyncio.timeout(splice_timeout_s) as deadline:
-            while not isinstance(said := _control(await connection.receive()), leg_messages.Spliced):
-                if isinstance(said, leg_messages.Refused):
-                    raise Refused(escape(said.message), hint=escape(said.hint), code=_code(said.code))
-                deadline.reschedule(asyncio.get_running_loop().time() + LONGEST_WAIT_S)
-                if on_waiting is not None:
-                    on_waiting(said)
-    except TimeoutError as exc:
-        connection.close()
-        raise RelayTimeout("the other side of the session never came", hint="Is the device still online?") from exc
-    except BaseException as exc:
-        connection.close(PROTOCOL_ERROR if isinstance(exc, PeerFault) else NORMAL)
-        raise
-    return connection
-
-
-def _control(message: Message) -> leg_messages.LegText:
-    if isinstance(message, bytes):
-        raise BadMessage("data of a session before its legs were spliced")
-    return leg_messages.decode_leg_text(message)
-
-
-def _code(code: str) -> str:
-    return code if code.isascii() and code.isidentifier() and len(code) <= 64 else "refused"
 
 
 class Leg:
@@ -330,10 +276,17 @@ class Leg:
         self._connection.close(PROTOCOL_ERROR, fault.message)
 
     async def _watch_end(self) -> None:
-        while True:
-            closed = await self._connection.wait_closed()
-            if not self._goes_on(closed) or not await self._resume():
-                break
+        closed = Closed(ABNORMAL, "")
+        try:
+            while True:
+                closed = await self._connection.wait_closed()
+                if not self._goes_on(closed) or not await self._resume():
+                    break
+        finally:
+            self._end(closed)  # also where the program is ended, and every task with it: somebody waits for this one
+
+    def _end(self, closed: Closed) -> None:
+        self._connection.abort()
         whole = self._closing or (self._stream.peer_finished and closed.code == NORMAL)
         self.error = self.error or self._connection.fault or (None if whole else ConnectionEnded(closed))
         for handle in (self._ack_timer, self._flush_timer, self._listening):

@@ -35,9 +35,10 @@ SERVICE_RESTART = 1012
 """Registered for that (IANA, WebSocket Close Code Number Registry)."""
 
 LOOK_S = 1.0
-ASK_AFTER, DEAD_AFTER, DOUBTED_AFTER = 4, 10, 3
-"""Looks at a connection that says nothing: then it is asked; then it counts as dead; and so soon if it was doubted.
-Looks, not seconds: a process that was stopped itself shall not blame the others."""
+ASK_EVERY, DEAD_AFTER, DOUBTED_AFTER = 4, 15, 5
+"""Looks at a connection that says nothing: so often it is asked; then it counts as dead; and so soon if it was doubted.
+Looks, not seconds: a process that was stopped itself shall not blame the others. A relay that has no time for its
+answers is not helped by new connections, so it is given some."""
 
 
 def may_go_on(code: int) -> bool:
@@ -74,7 +75,7 @@ class Silence:
         self._looks += 1
         if self._looks >= (DOUBTED_AFTER if self._doubted else DEAD_AFTER):
             return "dead"
-        return "ask" if self._looks == ASK_AFTER else "fine"
+        return "ask" if self._looks % ASK_EVERY == 0 else "fine"
 
 
 def _nothing() -> None:

@@ -44,7 +44,8 @@ from agent.session.ipc import (
 from protocol.codec import Record
 from protocol.errors import AuxilioError, BadMessage, Unavailable
 from protocol.ids import SessionId, parse_session_id
-from transport.leg import Leg, dial_leg, open_leg
+from transport.leg import Leg, open_leg
+from transport.leg_dial import dial_leg
 from transport.relay_address import RelayAddress, parse_address
 from transport.resuming import Resuming
 from transport.websocket import Connection

@@ -21,7 +21,7 @@ from protocol.stream import ACK, DATA, FIN, MAX_DATA_BYTES, WINDOW_BYTES, encode
 from tests.support.effort import LONG
 from tests.support.splice import Tamper, add_legs
 from tests.support.tls_relay import HttpRelay
-from transport import leg as leg_module
+from transport import leg_dial
 from transport.failures import RelayTimeout
 from transport.leg import HIGH_WATER_BYTES, MAX_BACKLOG_BYTES, Leg, LegTransport, open_leg
 from transport.websocket import ConnectionEnded
@@ -80,7 +80,8 @@ async def two_legs(tamper: Tamper | None = None) -> AsyncIterator[tuple[Leg, Leg
     add_legs(relay, tamper=tamper)
     async with relay:
         one, other = await asyncio.gather(
-            open_leg(relay.address, SESSION, "ticket-1"), open_leg(relay.address, SESSION, "ticket-2")
+            open_leg(relay.address, SESSION, "ticket-1"),
+            open_leg(relay.address, SESSION, "ticket-2"),
         )
         try:
             yield one, other
@@ -316,7 +317,7 @@ async def test_waiting_prolongs_the_deadline_and_nothing_else_does(monkeypatch: 
         legs = await asyncio.gather(*(open_leg(asked.address, SESSION, "t", splice_timeout_s=30) for _ in range(2)))
         for leg in legs:
             leg.abort()
-        monkeypatch.setattr(leg_module, "LONGEST_WAIT_S", 0.2)
+        monkeypatch.setattr(leg_dial, "LONGEST_WAIT_S", 0.2)
         error = await failure(open_leg(asked.address, SessionId("b" * 26), "t", splice_timeout_s=30))
         assert isinstance(error, RelayTimeout)
 
@@ -422,3 +423,14 @@ async def test_why_asyncssh_disconnected_reaches_the_other_side() -> None:
             )
         with pytest.raises((asyncssh.Error, OSError)):
             await asyncio.wait_for(server, 60)
+
+
+async def test_whoever_waits_for_a_leg_is_let_go_when_every_task_is_cancelled() -> None:
+    """As asyncio.run does at its end: a program that is interrupted must not hang on a leg that nobody watches."""
+    before = asyncio.all_tasks()
+    async with two_legs() as (one, _):
+        waiting = asyncio.create_task(one.wait_closed())
+        for task in asyncio.all_tasks() - before - {waiting}:
+            if "_watch_end" in repr(task):
+                task.cancel()
+        await asyncio.wait_for(waiting, 60)

@@ -12,7 +12,7 @@ from console.ssh_config import Include, render
 from protocol.errors import Refused, Unavailable
 from relay.meeting import LOST, NORMAL, REFUSED, RESTARTING, WITHDRAWN
 from transport.resuming import (
-    ASK_AFTER,
+    ASK_EVERY,
     DEAD_AFTER,
     DOUBTED_AFTER,
     LONGEST_PAUSE_S,
@@ -33,7 +33,7 @@ def test_a_connection_goes_on_where_it_was_lost_and_not_where_somebody_ended_it(
 def test_one_that_says_nothing_is_asked_and_then_dead() -> None:
     silence = Silence()
     said = [silence.look(False) for _ in range(DEAD_AFTER)]
-    assert said.index("ask") == ASK_AFTER - 1 and said.count("ask") == 1
+    assert said.index("ask") == ASK_EVERY - 1 and said.count("ask") == 3
     assert said[-1] == "dead" and "dead" not in said[:-1]
 
 
