@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from protocol.codec import MAX_MESSAGE_BYTES, decode
-from protocol.ids import DeviceId
 from protocol.keys import parse_public_line
 from protocol.link import (
     Documents,
@@ -20,7 +19,6 @@ from protocol.link import (
     Nonces,
     Ping,
     PolicyNumber,
-    Pong,
     SessionAccepted,
     SessionOffer,
     SessionRefused,
@@ -30,48 +28,16 @@ from protocol.login import LinkStatement
 from protocol.revocation import Revocations, RevokedKeyId
 from protocol.signing import KeySigner
 from protocol.statement import LINK, POLICY, Signed, open_by_key, seal_statement
-from tests.support.agent_process import AgentProcess
 from tests.support.effort import LONG
-from tests.support.false_relay import FalseLink, FalseRelay
-from tests.support.organisation import UNATTENDED, new_key
-
-
-class Meeting:
-    """An agent that joined at a false relay, and its link."""
-
-    def __init__(self, relay: FalseRelay, agent: AgentProcess, device: DeviceId) -> None:
-        self.relay, self.agent, self.device = relay, agent, device
-
-    async def link(self, **welcome: Any) -> FalseLink:
-        link = await self.relay.next_link()
-        await link.welcome(**welcome)
-        return link
-
-    async def status(self) -> dict[str, Any]:
-        return await asyncio.to_thread(self.agent.status)
-
-    async def until(self, condition: Any, what: str) -> dict[str, Any]:
-        return await asyncio.to_thread(self.agent.wait_status, condition, what)
-
-    async def journal(self, event: str) -> list[dict[str, Any]]:
-        return await asyncio.to_thread(self.agent.journal, event)
-
-    async def is_well(self, link: FalseLink) -> None:
-        """The link still carries a question and its answer."""
-        await link.send(Ping(id=4711))
-        while (await link.next(Pong)).id != 4711:
-            pass
+from tests.support.false_relay import FalseLink
+from tests.support.meeting import Meeting, meeting_in
+from tests.support.organisation import new_key
 
 
 @pytest.fixture
 async def meeting(tmp_path: Path) -> AsyncIterator[Meeting]:
-    agent = AgentProcess(tmp_path / "agent")
-    async with FalseRelay(consent=UNATTENDED) as relay:
-        device = await asyncio.to_thread(agent.join, relay.organisation.join_token().text())
-        agent.start()
-        yield Meeting(relay, agent, DeviceId(device))
-        await asyncio.to_thread(agent.kill)
-    assert "Traceback" not in agent.said() and "bug" not in agent.said()
+    async with meeting_in(tmp_path) as made:
+        yield made
 
 
 # -- the handshake ----------------------------------------------------------------------------------------------------
@@ -302,7 +268,7 @@ async def test_requests_that_nobody_signed_are_refused_by_thousands_without_fill
     forged = Signed(payload=genuine.request.payload, signature=genuine.request.signature[:-1] + b"\x00")
     process = psutil.Process(meeting.agent.pid)
     before = process.memory_info().rss
-    for number in range(2000):
+    for number in range(10_000 if LONG else 2_000):
         session = f"{number:026d}".translate(str.maketrans("0189", "abcd"))
         await link.send(SessionOffer(session=session, request=forged, ticket="t", leg_url=genuine.leg_url))
         assert (await link.next(SessionRefused)).session == session
