@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 TEXTS = ROOT / "guidance" / "texts"
 LOCALE = ROOT / "guidance" / "locale"
 WIDTH = 120
+NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def extracted() -> Catalog:
@@ -39,6 +41,7 @@ def as_po(catalogue: Catalog) -> bytes:
 
 def as_mo(catalogue: Catalog) -> bytes:
     out = io.BytesIO()
+    catalogue.creation_date = catalogue.revision_date = NO_DATE  # else every run would differ
     write_mo(out, catalogue)
     return out.getvalue()
 
