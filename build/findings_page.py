@@ -45,7 +45,6 @@ def _thresholds() -> list[str]:
     for node, after in zip(body, [*body[1:], ast.Pass()], strict=True):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             reason = ast.get_docstring(ast.Module([after], [])) if isinstance(after, ast.Expr) else None
-            rows.append(
-                f"| `{node.target.id}` | {getattr(Thresholds(), node.target.id):g} | {' '.join((reason or '').split())} |"
-            )
+            name, why = node.target.id, " ".join((reason or "").split())
+            rows.append(f"| `{name}` | {getattr(Thresholds(), name):g} | {why} |")
     return rows
