@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from agent.membership import load_keys, load_membership
 from agent.messages import say
 from agent.offers import Offers
 from agent.outages import OutageLog
+from agent.parts import end_all, keep_going
 from agent.release import RELEASE
 from agent.report_desk import ReportDesk
 from agent.reporter import Reporter
@@ -75,10 +76,6 @@ TRY_AGAIN_S = 30.0
 
 REPLACED = ": replaced"
 """How a relay ends a link in whose place another stands. We have but one at a time: a copy of us runs somewhere."""
-
-AFTER_A_BUG_S = 30.0
-"""Until a part that failed by a bug of ours begins anew. The others go on meanwhile: a device that is out of reach
-cannot be repaired."""
 
 
 class Agent:
@@ -162,11 +159,10 @@ class Agent:
         unwatch = platform.watch_network(self.link.network_changed)
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = [tasks.create_task(self._keep_going(part)) for part in parts]
+                running = [tasks.create_task(keep_going(part, self.journal)) for part in parts]
                 await self._stop.wait()
                 await self.desk.close("agent_stopped")
-                for task in running:
-                    task.cancel()
+                await end_all(running)
         finally:
             unwatch()
             await self._control.close()
@@ -174,15 +170,6 @@ class Agent:
             self.journal.close()
             if not self.left:
                 self._save()
-
-    async def _keep_going(self, part: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            try:
-                await part()
-            except Exception as exc:
-                log.exception("a part of the agent failed by a bug of ours")
-                self.journal.record("bug", error=f"{type(exc).__name__}: {exc}")
-            await asyncio.sleep(AFTER_A_BUG_S)
 
     async def _listen(self) -> None:
         """A full disk makes no socket: nobody can be asked then, but what needs no answer goes on."""

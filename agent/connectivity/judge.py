@@ -136,7 +136,7 @@ def _dns(seen: Observed) -> Rung:
     if liar is not None:
         return _warn("dns", "dns-hijacked", server=liar.server, address=(liar.invented or ("",))[0])
     slowest = max(servers, key=lambda s: s.ms or 0.0)
-    if (slowest.ms or 0.0) > SLOW_DNS_MS:
+    if (slowest.ms or 0.0) > SLOW_DNS_MS and (_loss(seen.relay) or 0.0) < LOSS_WARN_PERCENT:  # else the line is slow
         return _warn("dns", "dns-slow", server=slowest.server, ms=round(slowest.ms or 0.0))
     return _pass("dns", server=servers[0].server, ms=round(servers[0].ms or 0.0))
 

@@ -168,11 +168,13 @@ def black_hole(net: Lab) -> Iterator[None]:
 
 @contextmanager
 def losing(net: Lab) -> Iterator[None]:
+    """What opens a connection is lost one time in three, counted: by chance it would now and then be too few."""
     net.nft(
         net.isp,
         "add table netdev loss",
         "add chain netdev loss in { type filter hook ingress device street priority 0 ; }",
-        "add rule netdev loss in numgen random mod 100 < 35 drop",
+        "add rule netdev loss in tcp flags & (syn | ack) == syn numgen inc mod 3 < 1 drop",
+        "add rule netdev loss in tcp flags & (syn | ack) != syn numgen random mod 100 < 30 drop",
     )
     yield
     net.nft(net.isp, "delete table netdev loss")

@@ -182,6 +182,12 @@ def test_what_works_badly_is_a_warning(changes: dict[str, Any], code: str) -> No
     assert found is not None and (found.state, found.code) == ("warn", code)
 
 
+def test_slow_names_are_told_unless_it_is_the_line_that_loses() -> None:
+    slow = (NameServer(server="192.0.2.1", outcome="answered", addresses=("203.0.113.9",), ms=900.0),)
+    assert verdict(seen(name_servers=slow)) == ("dns", "dns-slow")
+    assert verdict(seen({"lost": 8, "rtts_ms": (12.0,) * 32}, name_servers=slow)) == ("relay", "loss")
+
+
 def test_ipv6_that_is_broken_and_preferred_is_told() -> None:
     six = Reached(address="2001:db8::9", family=6, outcome="silent")
     routes = (*HEALTHY.routes, Route(family=6, gateway="fe80::1", interface="eth0"))
