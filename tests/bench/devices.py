@@ -63,7 +63,7 @@ async def _ours(count: int) -> tuple[float, float]:
     async with RelayProcess(settings=ONE_ADDRESS) as relay:
         world = await begin_world(relay)
         try:
-            devices = await _enrol(world, count + AT_ONCE)
+            devices = await enrol(world, count + AT_ONCE)
             async with AsyncExitStack() as links:
                 await _link(links, devices[count:])  # some first ones that do not count
                 await asyncio.to_thread(settle, lambda: tree([relay.pid]))
@@ -76,8 +76,8 @@ async def _ours(count: int) -> tuple[float, float]:
             await world.close()
 
 
-async def _enrol(world: World, count: int) -> list[FakeDevice]:
-    """Devices with records."""
+async def enrol(world: World, count: int) -> list[FakeDevice]:
+    """Devices with records, that have not linked yet."""
     admin, client = await world.technician("admin")
     waiting = [new_key() for _ in range(count)]
     enrolled: list[FakeDevice] = []

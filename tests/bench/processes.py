@@ -92,6 +92,12 @@ def memory(pids: Iterable[int]) -> Memory:
     return Memory(rss, pss)
 
 
+def peak_kib(pid: int) -> int:
+    """The most that was ever resident."""
+    found = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(found.split()[1])
+
+
 def free_port() -> int:
     """A port of loopback that nobody listens at now: for programs that cannot be told to choose one."""
     with socket.socket() as probe:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-PARTS = ("idle", "opening", "keys", "bulk", "copies", "devices", "meshcentral")
+PARTS = ("idle", "opening", "keys", "bulk", "copies", "devices", "storm", "survival", "meshcentral")
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Settings:
     """rounds: of each transfer.  opens: of sessions.  mib: of each transfer.
 
     keys: sent one by one.  links: of devices at our relay.  peer_links: at sshd's, where each is processes.
+    storm: devices that come back at once.  stalled_mib: sent to somebody who does not read.
     idle_s: how long the CPU of an idle device is watched.  only: which parts.
     output: the rows; what the machine was goes beside it.
     """
@@ -26,6 +27,8 @@ class Settings:
     keys: int = 1000
     links: int = 2000
     peer_links: int = 50
+    storm: int = 5000
+    stalled_mib: int = 1024
     idle_s: int = 30
     only: tuple[str, ...] = PARTS
     output: Path = Path("var/bench.json")

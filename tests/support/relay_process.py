@@ -150,10 +150,17 @@ class RelayProcess:
             if asyncio.get_running_loop().time() > deadline:
                 raise AssertionError(f"the relay did not start:\n{self.log[-4000:]}")
             await asyncio.sleep(0.02)
-        told: dict[str, Any] = json.loads(ready.read_text())
+        self._told()
+
+    def _told(self) -> None:
+        told: dict[str, Any] = json.loads((self.folder / "ready").read_text())
         self.url, self.admin_url, self.pin = told["url"], told["admin"], told["pin"]
         self.names = tuple(told["names"])
         self._port = int(self.url.rpartition(":")[2])
+
+    def attach(self) -> None:
+        """Learn where a relay is reached that another process has started in this folder."""
+        self._told()
 
     async def stop(self) -> int | None:
         """End it as a service manager would; return its exit status (None: it was not running)."""

@@ -105,14 +105,14 @@ class World:
         )  # fmt: skip
         return key
 
-    def login(self, name: str) -> World:
+    def login(self, name: str, *options: str) -> World:
         """A console of another technician's own, logged in: a world that shares everything but the home."""
         other = World.__new__(World)
         other.__dict__.update(self.__dict__)
         other.home_name = f"home-{name}"
         other.console(
             "login", self.relay.url, "--pin", self.relay.pin, "--organisation", self.organisation,
-            "--key", str(self.folder / name),
+            "--key", str(self.folder / name), *options,
         )  # fmt: skip
         return other
 
