@@ -207,6 +207,13 @@ async def test_of_many_failures_the_one_is_told_that_says_something(monkeypatch:
             await connect_tcp("relay.example", 1)
 
 
+async def test_small_pieces_do_not_wait_for_each_other_s_acknowledgement() -> None:
+    async with HttpRelay() as relay:
+        connection = await connect_tcp("127.0.0.1", relay.port)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        connection.close()
+
+
 def test_families_take_turns() -> None:
     four = [(socket.AF_INET, (str(n), 1)) for n in range(3)]
     six = [(socket.AF_INET6, (str(n), 1, 0, 0)) for n in range(1)]
