@@ -5,22 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from protocol.codec import MAX_MESSAGE_BYTES, decode
-from protocol.ids import DeviceId
 from protocol.keys import parse_public_line
 from protocol.link import (
     Documents,
     Goodbye,
     Held,
-    Nonces,
     Ping,
     PolicyNumber,
-    Pong,
     SessionAccepted,
     SessionOffer,
     SessionRefused,
@@ -30,48 +26,15 @@ from protocol.login import LinkStatement
 from protocol.revocation import Revocations, RevokedKeyId
 from protocol.signing import KeySigner
 from protocol.statement import LINK, POLICY, Signed, open_by_key, seal_statement
-from tests.support.agent_process import AgentProcess
 from tests.support.effort import LONG
-from tests.support.false_relay import FalseLink, FalseRelay
-from tests.support.organisation import UNATTENDED, new_key
-
-
-class Meeting:
-    """An agent that joined at a false relay, and its link."""
-
-    def __init__(self, relay: FalseRelay, agent: AgentProcess, device: DeviceId) -> None:
-        self.relay, self.agent, self.device = relay, agent, device
-
-    async def link(self, **welcome: Any) -> FalseLink:
-        link = await self.relay.next_link()
-        await link.welcome(**welcome)
-        return link
-
-    async def status(self) -> dict[str, Any]:
-        return await asyncio.to_thread(self.agent.status)
-
-    async def until(self, condition: Any, what: str) -> dict[str, Any]:
-        return await asyncio.to_thread(self.agent.wait_status, condition, what)
-
-    async def journal(self, event: str) -> list[dict[str, Any]]:
-        return await asyncio.to_thread(self.agent.journal, event)
-
-    async def is_well(self, link: FalseLink) -> None:
-        """The link still carries a question and its answer."""
-        await link.send(Ping(id=4711))
-        while (await link.next(Pong)).id != 4711:
-            pass
+from tests.support.meeting import Meeting, begin_meeting
+from tests.support.organisation import new_key
 
 
 @pytest.fixture
 async def meeting(tmp_path: Path) -> AsyncIterator[Meeting]:
-    agent = AgentProcess(tmp_path / "agent")
-    async with FalseRelay(consent=UNATTENDED) as relay:
-        device = await asyncio.to_thread(agent.join, relay.organisation.join_token().text())
-        agent.start()
-        yield Meeting(relay, agent, DeviceId(device))
-        await asyncio.to_thread(agent.kill)
-    assert "Traceback" not in agent.said() and "bug" not in agent.said()
+    async with begin_meeting(tmp_path) as meeting:
+        yield meeting
 
 
 # -- the handshake ----------------------------------------------------------------------------------------------------
@@ -257,30 +220,12 @@ async def test_an_announcement_that_leaves_out_what_it_follows_from_is_completed
 # -- sessions ---------------------------------------------------------------------------------------------------------
 
 
-async def offer(meeting: Meeting, link: FalseLink, **changes: Any) -> SessionOffer:
-    """A genuine request of a genuine technician, with a nonce of the device's, which is approved."""
-    relay = meeting.relay
-    if (await meeting.status())["provisional"]:
-        sealing_key = relay.sealing_keys[meeting.device]
-        record = relay.organisation.record(meeting.device, "lab", sealing_key=sealing_key)
-        await link.send(Documents(record=relay.offer_blob(record)))
-        while (await link.next(Held)).record != 1:
-            pass
-    nonces = [message for message in link.heard if isinstance(message, Nonces)] or [await link.next(Nonces)]
-    organisation = meeting.relay.organisation
-    session, signed = organisation.session_request(
-        organisation.technician(), meeting.device, nonces[-1].nonces[0], **changes
-    )
-    url = f"https://127.0.0.1:{meeting.relay.port}"
-    return SessionOffer(session=session, request=signed, ticket="t" * 43, leg_url=url)
-
-
 async def test_a_policy_that_the_relay_does_not_announce_is_fetched_when_a_technician_names_it(
     meeting: Meeting,
 ) -> None:
     link = await meeting.link()
     meeting.relay.served.append(meeting.relay.organisation.publish_policy(max_session_s=60))
-    await link.send(await offer(meeting, link))
+    await link.send(await meeting.ask(link))
     await link.next(SessionAccepted)
     assert (await meeting.status())["policy"]["number"] == 2
 
@@ -288,7 +233,7 @@ async def test_a_policy_that_the_relay_does_not_announce_is_fetched_when_a_techn
 async def test_a_policy_that_the_relay_withholds_keeps_the_session_out(meeting: Meeting) -> None:
     link = await meeting.link()
     meeting.relay.organisation.publish_policy(revocations=Revocations(key_ids=(RevokedKeyId(key_id="ana"),)))
-    await link.send(await offer(meeting, link))
+    await link.send(await meeting.ask(link))
     refused = await link.next(SessionRefused)
     assert refused.code == "policy_behind" and refused.hint
     await meeting.is_well(link)
@@ -298,7 +243,7 @@ async def test_requests_that_nobody_signed_are_refused_by_thousands_without_fill
     meeting: Meeting,
 ) -> None:
     link = await meeting.link()
-    genuine = await offer(meeting, link)
+    genuine = await meeting.ask(link)
     forged = Signed(payload=genuine.request.payload, signature=genuine.request.signature[:-1] + b"\x00")
     process = psutil.Process(meeting.agent.pid)
     before = process.memory_info().rss
@@ -316,7 +261,7 @@ async def test_requests_that_nobody_signed_are_refused_by_thousands_without_fill
 
 async def test_nonces_die_with_the_agent(meeting: Meeting) -> None:
     link = await meeting.link()
-    genuine = await offer(meeting, link)
+    genuine = await meeting.ask(link)
     await asyncio.to_thread(meeting.agent.kill)
     meeting.agent.start()
     link = await meeting.link()

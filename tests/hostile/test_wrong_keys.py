@@ -1,4 +1,4 @@
-"""Every key of the organisation, in every namespace, with every kind of certificate: of each verifier, what is due alone.
+"""Every key of the organisation, in every namespace, with every kind of certificate: a verifier takes what is due.
 
 The payload is always the right one, so nothing but who signed it, as what, and by whose word, can be the reason. What a
 CA's own word makes of a key is rightful: a device key with a technician's certificate is a technician's key.

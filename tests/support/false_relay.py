@@ -120,6 +120,7 @@ class FalseLink:
         self.socket = socket
         self.nonce = "n" * 43
         self.heard: list[Any] = []
+        self.used: set[str] = set()  # nonces of the device's that a request of the test has
         self.ended = asyncio.Event()
 
     async def send(self, message: Record | str | bytes) -> None:
@@ -134,9 +135,9 @@ class FalseLink:
         await self.send(Challenge(**{**fields, **changes}))
         return await self.next(Hello)
 
-    async def welcome(self, **changes: Any) -> Hello:
+    async def welcome(self, *, challenge: dict[str, Any] | None = None, **changes: Any) -> Hello:
         """Challenge and welcome."""
-        hello = await self.challenge()
+        hello = await self.challenge(**(challenge or {}))
         fields: dict[str, Any] = {
             "version": 1,
             "heartbeat_s": 25.0,
