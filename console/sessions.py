@@ -30,7 +30,9 @@ from transport.websocket import Connection
 NONCE_TRIES = 8
 """Of a device's nonces a small pool waits at the relay; where more technicians come at once, some have to ask again."""
 
-NOT_NOW = frozenset({"device_offline", "device_silent", "device_left", "console_left", "session_over", "bad_ticket"})
+NOT_NOW = frozenset(
+    {"device_offline", "device_silent", "device_left", "console_left", "session_known", "session_over", "bad_ticket"}
+)
 """Refusals of a relay's that say how things are at this moment, while a session is dialled again."""
 
 A = TypeVar("A")

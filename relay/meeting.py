@@ -73,7 +73,10 @@ Effect = Say | HangUp | Splice | CloseAtDevice | Changed
 
 
 class Meeting(msgspec.Struct):
-    """One session here. tickets: SHA-256 of those not yet used.  claimed: sides whose ticket was used."""
+    """One session here. tickets: SHA-256 of those not yet used.  claimed: sides whose ticket was used.
+
+    again: the session stands already, and this is an attempt to join its legs anew.
+    """
 
     session: SessionId
     key: tuple[OrganisationId, DeviceId]
@@ -84,6 +87,7 @@ class Meeting(msgspec.Struct):
     console_by: float | None
     legs: dict[Side, Hashable] = {}
     claimed: set[Side] = set()
+    again: bool = False
     waiting: Waiting | None = None
     refusal: LegRefused | None = None
     reason: str = ""

@@ -96,8 +96,9 @@ class Rendezvous:
         console_ticket: str,
         device_ticket: str,
         now: float,
+        again: bool = False,
     ) -> None:
-        """Raises Refused (too_many_sessions, session_known)."""
+        """again: see Meeting. Raises Refused (too_many_sessions, session_known)."""
         if (key[0], session) in self._meetings:
             raise Refused("there is a session of this id already", code="session_known")
         theirs = [m for m in self._meetings.values() if m.key[0] == key[0]]
@@ -118,6 +119,7 @@ class Rendezvous:
             state="offered",
             deadline=now + ANSWER_WITHIN_S,
             console_by=now + LONE_S,
+            again=again,
         )
         self._meetings[meeting.place] = meeting
         self._same_id.setdefault(session, []).append(meeting)
@@ -125,11 +127,14 @@ class Rendezvous:
     def close_lost(self, place: Place, key: tuple[OrganisationId, DeviceId], technician: str) -> list[Effect]:
         """Its technician asks for the session again: what there still is of its old legs goes.
 
-        Raises Refused (session_known) where the session is another's, or is still being asked for.
+        Raises Refused (session_known) where the session is another's, or is still being asked for; or in the words of
+        the device, where it refused an attempt before this one.
         """
         meeting = self._meetings.get(place)
         if meeting is None:
             return []
+        if meeting.again and meeting.state == "refused" and meeting.refusal is not None:
+            raise Refused(meeting.refusal.message, hint=meeting.refusal.hint, code=meeting.refusal.code)
         if meeting.key != key or meeting.technician != technician or meeting.state in ("waiting", "refused"):
             raise Refused("there is a session of this id already", code="session_known")
         self._forget(meeting)
@@ -227,8 +232,7 @@ class Rendezvous:
         effects: list[Effect] = []
         for meeting in list(self._meetings.values()):
             if meeting.key == key and not meeting.is_over and meeting.state != "open":
-                refusal = LegRefused(code="device_offline", message="the device went offline")
-                effects += self._finish(meeting, "ended", refusal, now, tell=False)
+                effects += self._never_met(meeting, "device_offline", "the device went offline", now, tell=False)
         return effects
 
     # -- the end --------------------------------------------------------------------------------------------------
@@ -245,8 +249,8 @@ class Rendezvous:
         if was_open:
             return self._half_gone(meeting, clean, reason, now)
         who = "the console" if side == "console" else "the device"
-        refusal = LegRefused(code=f"{side}_left", message=f"{who} left before the session began")
-        return self._finish(meeting, "ended", refusal, now, tell=side == "console")
+        message = f"{who} left before the session began"
+        return self._never_met(meeting, f"{side}_left", message, now, tell=side == "console")
 
     def withdraw(self, place: Place, code: str, message: str, now: float) -> list[Effect]:
         """The relay or a technician ends it: given up, revoked, out of scope, the relay stops."""
@@ -265,8 +269,7 @@ class Rendezvous:
                 effects += [HangUp(leg, RESTARTING, meeting.message) for leg in meeting.legs.values()]
                 effects.append(Changed(meeting.place, "ended", meeting.reason, meeting.message))
             elif not meeting.is_over:
-                refusal = LegRefused(code="relay_restarting", message="the relay is restarting", hint="Ask again.")
-                effects += self._finish(meeting, "ended", refusal, now)
+                effects += self._never_met(meeting, "relay_restarting", "the relay is restarting", now)
         return effects
 
     @property
@@ -283,8 +286,7 @@ class Rendezvous:
             elif meeting.console_by is not None and now >= meeting.console_by:
                 meeting.console_by = None
                 if not meeting.is_over:
-                    refusal = LegRefused(code="console_left", message="the console never opened its leg")
-                    effects += self._finish(meeting, "ended", refusal, now)
+                    effects += self._never_met(meeting, "console_left", "the console never opened its leg", now)
         return effects
 
     def _late(self, meeting: Meeting, now: float) -> list[Effect]:
@@ -299,7 +301,13 @@ class Rendezvous:
         code, message = late[meeting.state]
         if meeting.state == "accepted" and "device" in meeting.legs:
             code, message = "console_left", "the console's side of the session did not come"
-        return self._finish(meeting, "ended", LegRefused(code=code, message=message), now)
+        return self._never_met(meeting, code, message, now)
+
+    def _never_met(self, meeting: Meeting, code: str, message: str, now: float, *, tell: bool = True) -> list[Effect]:
+        """The two sides did not come together. Where the session stands, only this attempt is over: they try again."""
+        if meeting.again:
+            return self._half_gone(meeting, False, message, now)
+        return self._finish(meeting, "ended", LegRefused(code=code, message=message), now, tell=tell)
 
     def _half_gone(self, meeting: Meeting, clean: bool, reason: str, now: float) -> list[Effect]:
         meeting.state, meeting.deadline = "ended", now + END_WITHIN_S

@@ -149,6 +149,8 @@ class Sessions:
         current = self._links.get(link.key)
         if current is not link:
             raise DeviceOffline("the device went offline")
+        # Once more: another attempt of the same console's, which it gave up, may have come this far meanwhile.
+        self._do(self._rendezvous.close_lost((login.organisation, request.session), link.key, name), link.key)
         return self._offer(login, link, verified, signed, resume=True)
 
     def _offer(
@@ -165,6 +167,7 @@ class Sessions:
                 console_ticket=console_ticket,
                 device_ticket=device_ticket,
                 now=self._clock.monotonic(),
+                again=resume,
             )
         except Refused as exc:
             self._changed(link.key, Changed(place, "refused", exc.reason, exc.message))

@@ -133,8 +133,9 @@ class Leg:
                 try:
                     await peer._socket.send_bytes(data)
                 except (ConnectionError, RuntimeError):
-                    # The other side is gone; its own coroutine says so, and how.
-                    return Ended(True, "the other side left")
+                    # The other side is gone. How, its own coroutine says, and we are hung up for it: whether it left
+                    # or was lost decides over the session, so nothing is said here before that is known.
+                    continue
                 count_bytes(len(data))
             elif message.type is WSMsgType.CLOSE:
                 code = message.data

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from protocol import leg as leg_messages
-from protocol.errors import BadMessage, PeerFault, Refused
+from protocol.errors import AuxilioError, BadMessage, PeerFault, Refused
 from protocol.ids import SessionId
 from protocol.text import escape
 from transport.failures import RelayTimeout
@@ -52,8 +52,12 @@ async def dial_leg(
     except TimeoutError as exc:
         connection.close()
         raise RelayTimeout("the other side of the session never came", hint="Is the device still online?") from exc
-    except BaseException as exc:
+    except AuxilioError as exc:
         connection.close(PROTOCOL_ERROR if isinstance(exc, PeerFault) else NORMAL)
+        raise
+    except BaseException:
+        # Cut off in the middle: it may be spliced by now, and a goodbye would end a session that is dialled again.
+        connection.abort()
         raise
     return connection
 

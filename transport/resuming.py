@@ -22,6 +22,10 @@ ATTEMPT_WITHIN_S = 5.0
 """Asking, dialling and the handshake. Where the line comes back meanwhile, a new attempt is sooner there than an old
 one, whose packets are repeated after 1, 3 and 7 s."""
 
+ATTEMPT_GROWTH, LONGEST_ATTEMPT_S = 1.5, 30.0
+"""From one attempt to the next: where a relay, or hundreds of sessions on one machine, are too slow for the first, the
+same again would only keep them so. A connection that nobody answers is given up sooner (transport.dial)."""
+
 LONGEST_PAUSE_S = 1.0
 """Between attempts. Somebody sits before the terminal and waits; there are as many of them as there are sessions, and
 not as there are devices, so that a relay which restarts bears it."""
@@ -49,6 +53,11 @@ def may_go_on(code: int) -> bool:
 def pause_s(attempt: int, uniform: Callable[[float, float], float]) -> float:
     """Before the next attempt, after `attempt` failed ones: full jitter."""
     return uniform(0.0, min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt, 8)))
+
+
+def attempt_within_s(first_s: float, attempt: int) -> float:
+    """For the attempt after `attempt` failed ones, of which the first had `first_s`."""
+    return min(first_s * ATTEMPT_GROWTH ** min(attempt, 8), max(first_s, LONGEST_ATTEMPT_S))
 
 
 class Lost(Unavailable):
@@ -101,7 +110,7 @@ class Resuming(msgspec.Struct, frozen=True):
             async with asyncio.timeout(self.for_s):
                 while True:
                     try:
-                        async with asyncio.timeout(self.attempt_s):
+                        async with asyncio.timeout(attempt_within_s(self.attempt_s, attempt)):
                             return await self.dial()
                     except Unavailable as exc:
                         reason = exc.message

@@ -114,6 +114,8 @@ async def _close(desk: Desk, reached: Reached) -> None:
         await give_up(desk, reached.session)
     reached.leg.close()
     await reached.leg.wait_closed()
+    if reached.leg.error is not None:  # it broke, and the device would wait for us to come again
+        await give_up(desk, reached.session)
 
 
 async def _warned(desk: Desk, device: DeviceId) -> bool:

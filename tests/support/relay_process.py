@@ -33,6 +33,7 @@ class RelayProcess:
 
     settings: TOML appended to the configuration that `init` writes, for example "[limits]\\nrequest_burst = 5".
     prefix: of its commands, for example one that enters a namespace.  host: where it listens after the first time.
+    module: what is run, tests.support.turned_relay for one that attacks.
     """
 
     def __init__(
@@ -43,11 +44,13 @@ class RelayProcess:
         env: dict[str, str] | None = None,
         prefix: tuple[str, ...] = (),
         host: str = "127.0.0.1",
+        module: str = "relay.main",
     ) -> None:
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="auxilio-relay-"))
         self._settings = settings
         self._prefix = prefix
+        self._module = module
         self._env = {**os.environ, **(env or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._port: int | None = None
@@ -199,7 +202,7 @@ class RelayProcess:
         await self.command("organisation", "add", organisation)
 
     def _python(self) -> list[str]:
-        return [*self._prefix, sys.executable, "-m", "relay.main"]
+        return [*self._prefix, sys.executable, "-m", self._module]
 
 
 @cache

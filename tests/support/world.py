@@ -29,17 +29,21 @@ RIGHTS = "view,shell,files,forward,run,approve"
 class World:
     """Made by `begin`, ended by `end`. device: the id of its one approved device, tagged lab (unattended)."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, turned: bool = False) -> None:
+        """turned: its relay attacks, as the file `attack` says; see tests.support.turned_relay."""
         self.folder = Path(tempfile.mkdtemp(prefix="auxilio-world-"))
-        self.relay = RelayProcess(self.folder / "relay")
+        self.attack = self.folder / "attack"
+        self.attack.write_text("")
+        module = "tests.support.turned_relay" if turned else "relay.main"
+        self.relay = RelayProcess(self.folder / "relay", module=module, env={"ATTACK": str(self.attack)})
         self.agent = AgentProcess(self.folder / "agent")
         self.device = ""
         self.organisation = ""
 
     @classmethod
-    def begin(cls, *tags: str) -> World:
+    def begin(cls, *tags: str, turned: bool = False) -> World:
         """tags: of the device; `lab` is unattended."""
-        world = cls()
+        world = cls(turned=turned)
         try:
             asyncio.run(world._start_relay())
             world._make_organisation()

@@ -459,3 +459,46 @@ TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=20, deadli
 def test_every_state_is_in_the_table_and_two_of_them_are_the_end() -> None:
     assert set(TRANSITIONS) == set(get_args(State))
     assert {state for state, after in TRANSITIONS.items() if not after} == {"refused", "ended"}
+
+
+def again() -> Rendezvous:
+    """A session that stands, whose legs were lost, and that its technician asked for anew."""
+    rendezvous = Rendezvous()
+    rendezvous.open(ID, KEY, "ana", console_ticket="C", device_ticket="D", now=0.0, again=True)
+    rendezvous.device_accepts(S, 0.5)
+    return rendezvous
+
+
+@pytest.mark.parametrize("how", ["never came", "left", "device offline", "device silent"])
+def test_an_attempt_that_fails_does_not_end_the_session_that_stands(how: str) -> None:
+    rendezvous = again()
+    if how == "device silent":
+        come(rendezvous, "C", "c")
+        said = rendezvous.tick(5.0 + SPLICE_WITHIN_S)
+    else:
+        come(rendezvous, "D", "d")
+        if how == "never came":
+            said = rendezvous.tick(5.0 + LONE_S)
+        elif how == "left":
+            said = rendezvous.left(S, "device", "d", clean=False, reason="", now=2.0)
+        else:
+            said = rendezvous.device_gone(KEY, 2.0)
+    assert not any(isinstance(effect, CloseAtDevice) for effect in said), "the device would end it"
+    assert all(effect.code == LOST for effect in said if isinstance(effect, HangUp))
+    assert Changed(S, "ended", "lost", meeting_message(rendezvous)) in said
+    rendezvous.close_lost(S, KEY, "ana")
+    assert rendezvous.get(S) is None, "the next attempt finds its place free"
+
+
+def meeting_message(rendezvous: Rendezvous) -> str:
+    meeting = rendezvous.get(S)
+    assert meeting is not None
+    return meeting.message
+
+
+def test_what_the_device_said_of_an_attempt_is_what_the_next_one_hears() -> None:
+    rendezvous = again()
+    rendezvous.device_refuses(S, LegRefused(code="no_such_session", message="the session is over"), 1.0)
+    with pytest.raises(Refused) as caught:
+        rendezvous.close_lost(S, KEY, "ana")
+    assert caught.value.reason == "no_such_session"

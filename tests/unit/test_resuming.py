@@ -15,11 +15,13 @@ from transport.resuming import (
     ASK_EVERY,
     DEAD_AFTER,
     DOUBTED_AFTER,
+    LONGEST_ATTEMPT_S,
     LONGEST_PAUSE_S,
     RESUME_FOR_S,
     Lost,
     Resuming,
     Silence,
+    attempt_within_s,
     may_go_on,
     pause_s,
 )
@@ -84,3 +86,9 @@ def test_nothing_above_the_stream_loses_patience_before_it() -> None:
     assert child_server.KEEPALIVE_S * child_server.KEEPALIVE_MISSED > RESUME_FOR_S
     config = render(Include(command=["auxilio"], key="/k", account="admin"))
     assert "ServerAliveInterval 0\n" in config
+
+
+def test_each_attempt_has_longer_and_none_half_an_hour() -> None:
+    times = [attempt_within_s(5.0, attempt) for attempt in range(20)]
+    assert times[0] == 5.0 and times == sorted(times) and times[-1] == LONGEST_ATTEMPT_S
+    assert attempt_within_s(60.0, 9) == 60.0
