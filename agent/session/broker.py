@@ -254,6 +254,7 @@ class SessionBroker:
                 ticket=self._ticket,
                 host_key=self._device_key.public,
                 admitted_key=verified.ssh_key.blob,
+                account=verified.request.account,
                 max_channels=MAX_CHANNELS,
                 resume_for_s=self._resume_for_s,
             )

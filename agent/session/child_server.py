@@ -32,6 +32,7 @@ from agent.session.ipc import (
 from agent.session.ipc import Signed as SignedMessage
 from protocol.errors import AuxilioError
 from protocol.forward import MAX_HOST_CHARS, MAX_PORT
+from protocol.text import escape
 from transport.leg import Leg
 
 KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org", "ecdh-sha2-nistp256")
@@ -119,14 +120,22 @@ class Server(asyncssh.SSHServer):
         return getattr(self.connection, "_strict_kex", False) is True
 
     def begin_auth(self, username: str) -> bool:
-        # The user's name authorises nothing: the account is in the signed request.
         return True
 
     def public_key_auth_supported(self) -> bool:
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        return hmac.compare_digest(key.public_data, self._start.admitted_key)
+        """The user's name authorises nothing, since the account is in the signed request; but stock ssh shows one key in
+        every session of its technician. What they type for the customer's account shall not arrive in root's shell
+        because a relay joined their leg to that of another session of theirs.
+        """
+        if not hmac.compare_digest(key.public_data, self._start.admitted_key):
+            return False
+        if username != self._start.account:
+            account = escape(self._start.account, limit=64)
+            raise asyncssh.IllegalUserName(f"this session was asked for as {account}; another name is refused")
+        return True
 
     def auth_completed(self) -> None:
         assert self.connection is not None

@@ -143,6 +143,7 @@ class Leaving(Record, frozen=True, kw_only=True, tag="leaving"):
 class Start(Record, frozen=True, kw_only=True, tag="start"):
     """relay_url, pin: as in the policy.  proxy: to dial it through.  host_key, admitted_key: SSH public key blobs.
 
+    account: as the request names it, which is what SSH's user has to be called.
     session: names the leg.  ticket: bearer for it.  max_channels: at one time.
     resume_for_s: for which SSH waits for another leg.
     """
@@ -153,6 +154,7 @@ class Start(Record, frozen=True, kw_only=True, tag="start"):
     ticket: str
     host_key: bytes
     admitted_key: bytes
+    account: str
     max_channels: int
     resume_for_s: float
     proxy: Proxy | None = None

@@ -151,6 +151,25 @@ async def test_a_certificate_by_the_technicians_ca_does_not_stand_for_the_key_th
         await fails(world, client_keys=[pair])
 
 
+@pytest.mark.parametrize("name", ["user", "root", "", "Admin"])
+async def test_what_is_meant_for_another_account_does_not_arrive_in_this_session(name: str) -> None:
+    """A relay joins the leg of one session to that of another of the same technician, who shows the same key in both."""
+    async with SessionWorld() as world:
+        session = await world.start(account="admin")
+        with pytest.raises(asyncssh.Error, match="asked for as admin"):
+            await world.connect(session, username=name)
+        await world.ended(session)
+        assert not world.log.of("session_open")
+
+
+async def test_stock_ssh_is_told_as_whom_a_session_was_asked_for() -> None:
+    async with SessionWorld() as world:
+        command = await world.stock_ssh("id", account="admin")
+        command[command.index("User=admin")] = "User=customer"
+        status, out, err = await run(command)
+        assert (status, out) == (255, b"") and b"this session was asked for as admin" in err, err
+
+
 async def test_a_client_without_strict_key_exchange_gets_no_signature(monkeypatch: pytest.MonkeyPatch) -> None:
     signed = count_signatures(monkeypatch)
     monkeypatch.setattr(asyncssh.SSHClientConnection, "_get_extra_kex_algs", lambda self: [b"ext-info-c"])

@@ -1,6 +1,6 @@
 """A real agent that joined at a relay in the tester's hands, and a technician whose requests pass through that relay.
 
-async with begin_meeting(folder) as meeting:
+async with meeting_in(folder) as meeting:
     link = await meeting.link()                      # welcomed
     await meeting.accept(link, policy)               # announced, fetched, and what the device then says that it holds
     offer = await meeting.ask(link)                  # a genuine request; `link.send(offer)` makes it reach the device
@@ -138,7 +138,7 @@ class Meeting:
         client = await asyncssh.connect(
             "device",
             tunnel=leg,
-            username="root",
+            username=changes.get("account", "admin"),
             client_keys=[asyncssh.import_private_key(private_key_pem(by.key))],
             known_hosts=([known], [], []),
             config=None,
@@ -152,7 +152,7 @@ class Meeting:
 
 
 @contextlib.asynccontextmanager
-async def begin_meeting(folder: Path, *, legs: bool = False, **policy: Any) -> AsyncIterator[Meeting]:
+async def meeting_in(folder: Path, *, legs: bool = False, **policy: Any) -> AsyncIterator[Meeting]:
     """legs: the relay joins legs, as protocol/leg.py says.  policy: fields of the first one; unattended by default."""
     agent = AgentProcess(folder / "agent")
     false_relay = FalseRelay(**{"consent": UNATTENDED, **policy})

@@ -124,6 +124,7 @@ class SessionWorld:
         self.on_fetch: Callable[[PolicyNumber], None] = lambda number: None
         self.folder = Path(tempfile.mkdtemp(prefix="auxilio-test-"))
         self._bridges: list[asyncio.Server] = []
+        self._accounts: dict[str, str] = {}  # by session: as which SSH logs in
 
     async def __aenter__(self) -> Self:
         await self.relay.__aenter__()
@@ -257,6 +258,7 @@ class SessionWorld:
             "leg_url": self.relay.address.url,
             **changes,
         }
+        self._accounts[fields["session"]] = request.account
         self.desk.offer(SessionOffer(**fields))
         return SessionId(fields["session"])
 
@@ -287,7 +289,7 @@ class SessionWorld:
         fields: dict[str, Any] = {
             "tunnel": await self.leg(session),
             "client_factory": lambda: _Ears(self.heard),
-            "username": "root",
+            "username": self._accounts[session],
             "client_keys": [asyncssh.import_private_key(self.technician.key_pem)],
             "known_hosts": ([known], [], []),
             "config": None,
@@ -318,6 +320,7 @@ class SessionWorld:
         known = self.folder / f"known-{session}"
         known.write_text(f"device {public_line(KeyRawSigner(self.device_key).public)}\n")
         options = {
+            "User": self._accounts[session],
             "HostKeyAlias": "device",
             "UserKnownHostsFile": str(known),
             "GlobalKnownHostsFile": "/dev/null",
