@@ -126,8 +126,8 @@ class Server(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        """The user's name authorises nothing, since the account is in the signed request; but stock ssh shows one key in
-        every session of its technician. What they type for the customer's account shall not arrive in root's shell
+        """The user's name authorises nothing: the account is in the signed request. But stock ssh shows one key in every
+        session of its technician, and what they type for the customer's account shall not arrive in root's shell
         because a relay joined their leg to that of another session of theirs.
         """
         if not hmac.compare_digest(key.public_data, self._start.admitted_key):

@@ -27,13 +27,13 @@ from protocol.revocation import Revocations, RevokedKeyId
 from protocol.signing import KeySigner
 from protocol.statement import LINK, POLICY, Signed, open_by_key, seal_statement
 from tests.support.effort import LONG
-from tests.support.meeting import Meeting, begin_meeting
+from tests.support.meeting import Meeting, meeting_in
 from tests.support.organisation import new_key
 
 
 @pytest.fixture
 async def meeting(tmp_path: Path) -> AsyncIterator[Meeting]:
-    async with begin_meeting(tmp_path) as meeting:
+    async with meeting_in(tmp_path) as meeting:
         yield meeting
 
 

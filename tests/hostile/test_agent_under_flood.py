@@ -20,7 +20,7 @@ from protocol.link import Documents, SessionAccepted, SessionClose, SessionEnded
 from protocol.statement import Signed
 from tests.support.effort import LONG
 from tests.support.footprint import MIB, forget_peak, peak
-from tests.support.meeting import Meeting, begin_meeting
+from tests.support.meeting import Meeting, meeting_in
 from tests.support.organisation import new_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -34,7 +34,7 @@ FLOOD = (1024 if LONG else 64) * MIB
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def meeting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Meeting]:
-    async with begin_meeting(tmp_path_factory.mktemp("flood")) as meeting:
+    async with meeting_in(tmp_path_factory.mktemp("flood")) as meeting:
         await meeting.link()
         await meeting.approve(meeting.current)
         yield meeting

@@ -153,7 +153,7 @@ async def test_a_certificate_by_the_technicians_ca_does_not_stand_for_the_key_th
 
 @pytest.mark.parametrize("name", ["user", "root", "", "Admin"])
 async def test_what_is_meant_for_another_account_does_not_arrive_in_this_session(name: str) -> None:
-    """A relay joins the leg of one session to that of another of the same technician, who shows the same key in both."""
+    """A relay joins the leg of a session to that of another one of the same technician, who has one key in both."""
     async with SessionWorld() as world:
         session = await world.start(account="admin")
         with pytest.raises(asyncssh.Error, match="asked for as admin"):

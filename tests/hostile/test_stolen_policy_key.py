@@ -21,7 +21,7 @@ from protocol.link import PolicyNumber
 from protocol.revocation import Revocations
 from protocol.signing import KeySigner
 from protocol.statement import POLICY, Signed, seal_statement
-from tests.support.meeting import Meeting, begin_meeting
+from tests.support.meeting import Meeting, meeting_in
 from tests.support.organisation import DAY_S, UNATTENDED, new_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,7 +31,7 @@ YEAR_S = 365 * DAY_S
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def meeting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Meeting]:
-    async with begin_meeting(tmp_path_factory.mktemp("stolen")) as meeting:
+    async with meeting_in(tmp_path_factory.mktemp("stolen")) as meeting:
         await meeting.link()
         await meeting.approve(meeting.current)
         yield meeting

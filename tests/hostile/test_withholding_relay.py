@@ -18,7 +18,7 @@ import pytest_asyncio
 from protocol.link import SessionEnded
 from protocol.revocation import Revocations, RevokedKeyId
 from tests.support.agent_process import wait_until
-from tests.support.meeting import Meeting, begin_meeting
+from tests.support.meeting import Meeting, meeting_in
 from tests.support.organisation import DAY_S
 from tests.support.session_world import session_children
 
@@ -30,7 +30,7 @@ LEFT_S = 8
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def meeting(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Meeting]:
-    async with begin_meeting(tmp_path_factory.mktemp("withholding"), legs=True) as meeting:
+    async with meeting_in(tmp_path_factory.mktemp("withholding"), legs=True) as meeting:
         await meeting.link()
         await meeting.approve(meeting.current)
         yield meeting
