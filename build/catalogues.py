@@ -1,4 +1,4 @@
-"""Brings the translators' catalogues in step with the texts: extract, update, compile. For maintainers.
+"""Brings the translators' catalogues and docs/findings.md in step with the texts. For maintainers.
 
     .venv/bin/python build/catalogues.py [--check]
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
@@ -17,9 +18,13 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "build")]
+import findings_page  # noqa: E402  # found by the line above
+
 TEXTS = ROOT / "guidance" / "texts"
 LOCALE = ROOT / "guidance" / "locale"
 WIDTH = 120
+NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def extracted() -> Catalog:
@@ -39,6 +44,7 @@ def as_po(catalogue: Catalog) -> bytes:
 
 def as_mo(catalogue: Catalog) -> bytes:
     out = io.BytesIO()
+    catalogue.creation_date = catalogue.revision_date = NO_DATE  # else every run would differ
     write_mo(out, catalogue)
     return out.getvalue()
 
@@ -57,7 +63,7 @@ def updated(path: Path, template: Catalog, language: str) -> Catalog:
 def main() -> int:
     check = "--check" in sys.argv[1:]
     template = extracted()
-    wanted = {LOCALE / "auxilio.pot": as_po(template)}
+    wanted = {LOCALE / "auxilio.pot": as_po(template), findings_page.PAGE: findings_page.page().encode()}
     faults = []
     for folder in sorted(LOCALE.glob("*/LC_MESSAGES")):
         language = folder.parent.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from guidance.guidance import Guidance
-from guidance.texts import dns
+from guidance.texts import between, dns, link, machine, relay, router
 
 
 def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
@@ -16,7 +16,9 @@ def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
     return table
 
 
-GUIDANCE: Mapping[str, Guidance] = _table(dns.TEXTS)
+GUIDANCE: Mapping[str, Guidance] = _table(
+    between.TEXTS, dns.TEXTS, link.TEXTS, machine.TEXTS, relay.TEXTS, router.TEXTS
+)
 
 
 def guidance_for(code: str) -> Guidance | None:

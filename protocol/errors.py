@@ -94,7 +94,7 @@ class UsageInvalid(ConfigInvalid):
     exit_status = EXIT_USAGE
 
 
-OWN_PACKAGES = frozenset({"agent", "console", "protocol", "relay", "transport"})
+OWN_PACKAGES = frozenset({"agent", "console", "guidance", "protocol", "relay", "transport"})
 
 
 def missing_extra(error: ModuleNotFoundError, extra: str) -> ConfigInvalid | None:

@@ -25,6 +25,10 @@ FLUSH_WITHIN_S = 30.0
 """The same where the other side closed in order: what it sent last is still on its way over a slow line."""
 
 SAY_WITHIN_S = 10.0
+
+TELLS_WITHIN_S = 5.0
+"""For a side whose connection failed under a write to be known as gone."""
+
 PING_PERIOD_S = 25.0
 """Reverse proxies and NATs forget idle connections after a minute. No answer is demanded: a leg whose reader waits
 (a technician's terminal that is paused) reads no pong either, and the kernel's keepalive finds peers that are gone."""
@@ -55,6 +59,7 @@ class Leg:
         self._peer: Leg | None = None
         self._joined = asyncio.Event()
         self._hung_up = False
+        self._told = asyncio.Event()
 
     # -- what the rendezvous decides ------------------------------------------------------------------------------
 
@@ -69,6 +74,7 @@ class Leg:
     def hang_up(self, code: int, reason: str) -> None:
         if not self._hung_up:
             self._hung_up = True
+            self._told.set()
             self._words.put_nowait((code, reason))
 
     # -- the leg's life -------------------------------------------------------------------------------------------
@@ -135,7 +141,10 @@ class Leg:
                 except (ConnectionError, RuntimeError):
                     # The other side is gone. How, its own coroutine says, and we are hung up for it: whether it left
                     # or was lost decides over the session, so nothing is said here before that is known.
-                    continue
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(TELLS_WITHIN_S):
+                            await self._told.wait()
+                    return Ended(False, "the other side left")
                 count_bytes(len(data))
             elif message.type is WSMsgType.CLOSE:
                 code = message.data

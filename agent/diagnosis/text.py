@@ -6,11 +6,10 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from guidance.catalogue import guidance_for
-from guidance.language import fill, translated
-
 from agent.diagnosis.look import Diagnosis
 from agent.messages import say
+from guidance.catalogue import guidance_for
+from guidance.language import fill, translated
 from protocol.sections.connectivity import Rung
 from protocol.sections.findings import Finding
 from protocol.text import escape

@@ -34,9 +34,6 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     swap_heavy_percent: float = 60
     """Of swap in use, while memory is short as well: some swapping is healthy."""
 
-    memory_pressure_percent: float = 20
-    """Of the last five minutes in which some program waited for memory (PSI, some avg300)."""
-
     load_per_thread: float = 2.0
     """Programs that want to run, for each that can, over 15 minutes."""
 
@@ -47,20 +44,7 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     """Of what it held when new. Makers call 80 % worn after two years; from 60 % people notice."""
 
     battery_low_percent: float = 10
-    updates_many: float = 100
-    updates_stale_days: float = 30
-    """Since the lists were last fetched: security updates are not even known."""
-
-    disk_worn_percent: float = 90
-    """Of its rated writes, as the disk counts them itself."""
-
-    disk_hot_celsius: float = 65
-    """Hard disks are rated to 60, solid-state ones to 70."""
-
-    too_hot_celsius: float = 95
-    """Processors slow themselves down at 95 to 105."""
-
-    startups_many: float = 25
+    """Half an hour, on most."""
 
     @classmethod
     def with_changes(cls, changes: Mapping[str, float]) -> Thresholds:

@@ -19,13 +19,13 @@ from protocol.ids import SessionId, random_id, sha256
 from protocol.link import Documents, SessionAccepted, SessionClose, SessionEnded, SessionOffer, SessionRefused
 from protocol.statement import Signed
 from tests.support.effort import LONG
-from tests.support.footprint import MIB, forget_peak, peak
+from tests.support.footprint import MIB, cpu_s, forget_peak, peak
 from tests.support.meeting import Meeting, meeting_in
 from tests.support.organisation import new_key
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-UNASKED = 10_000
+UNASKED = 10_000 if LONG else 3_000
 BOUND = 24 * MIB
 """Above what it took before: some buffers of a TLS connection, a message or two, and what the allocator keeps."""
 
@@ -53,7 +53,7 @@ def ids() -> Iterator[SessionId]:
     return (SessionId(random_id(number.to_bytes(16, "big"))) for number in itertools.count(1))
 
 
-async def test_ten_thousand_sessions_and_legs_that_nobody_asked_for(meeting: Meeting) -> None:
+async def test_thousands_of_sessions_and_legs_that_nobody_asked_for(meeting: Meeting) -> None:
     organisation, link = meeting.relay.organisation, meeting.current
     genuine = await meeting.ask(link)
     by_nobody = Signed(payload=genuine.request.payload, signature=genuine.request.signature[:-1] + b"\0")
@@ -112,11 +112,12 @@ async def test_a_recorded_request_is_replayed_in_vain(meeting: Meeting) -> None:
     assert len(await meeting.journal("session_started")) == started and meeting.relay.legs_dialled == dialled
 
 
-@pytest.mark.parametrize("length", [2**31, 2**63 - 1, 2**63, 2**64 - 1])
-async def test_a_frame_that_says_it_is_huge_is_not_waited_for(meeting: Meeting, length: int) -> None:
+@pytest.mark.parametrize("length", [1000 * MAX_MESSAGE_BYTES, 2**63 - 1, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("kind", [0x81, 0x82], ids=["text", "binary"])
+async def test_a_frame_that_says_it_is_huge_is_not_waited_for(meeting: Meeting, kind: int, length: int) -> None:
     await meeting.restart()
     with bounded(meeting):
-        head = bytes([0x81, 127]) + length.to_bytes(8, "big")
+        head = bytes([kind, 127]) + length.to_bytes(8, "big")
         await meeting.current.send_raw(head, *(b"[" * MIB for _ in range(FLOOD // MIB)))
         status = await meeting.until(lambda s: not s["linked"], "it left")
     assert status["offline_reason"] or status["last_failure"]
@@ -151,6 +152,35 @@ async def test_what_is_packed_is_not_unpacked(meeting: Meeting) -> None:
         assert len(bomb) < MAX_MESSAGE_BYTES
         await meeting.current.send_raw(bytes([0xC1, 126]) + len(bomb).to_bytes(2, "big") + bomb)
         await meeting.until(lambda s: not s["linked"], "it left")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"ping","id":' + "[" * 60_000,
+        '{"a":' * 10_000 + "1" + "}" * 10_000,
+        '{"type":"ping","id":1' + "0" * 60_000 + "}",
+        '{"type":"ping","id":1,"id":2,' + '"x":0,' * 8_000 + '"y":0}',
+    ],
+    ids=["open brackets", "an object in itself", "a number as long as a book", "many keys"],
+)
+async def test_a_message_that_is_deep_or_wide_ends_the_link_at_most(meeting: Meeting, text: str) -> None:
+    link = await meeting.restart()
+    with bounded(meeting):
+        await link.send(text)
+        if '"y":0' in text:  # fields of tomorrow
+            await meeting.is_well(link)
+        else:
+            await meeting.until(lambda s: not s["linked"], "it left")
+
+
+async def test_bytes_that_crawl_cost_nothing_and_hold_nobody_up(meeting: Meeting) -> None:
+    link = await meeting.restart()
+    before = cpu_s(meeting.agent.pid)
+    with bounded(meeting):
+        await link.send_raw(bytes([0x81, 126]) + (60_000).to_bytes(2, "big"), *[b" "] * 100, pause_s=0.01)
+        assert (await meeting.status())["running"], "it answers whoever sits before it"
+    assert cpu_s(meeting.agent.pid) - before < 2.0
 
 
 async def test_a_document_that_is_deep_or_long_is_refused_by_its_bounds(meeting: Meeting) -> None:

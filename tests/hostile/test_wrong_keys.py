@@ -22,7 +22,22 @@ from protocol.errors import BadMessage, Refused, Untrusted
 from protocol.policy import open_policy
 from protocol.report import Report, open_report
 from protocol.session import verify_request
-from protocol.statement import CHARTER, DEVICE, ENROL, POLICY, REPORT, SESSION, Signed
+from protocol.statement import (
+    CHARTER,
+    DEVICE,
+    ENROL,
+    JOB,
+    LINK,
+    LOGIN,
+    POLICY,
+    RELEASE,
+    REPORT,
+    SESSION,
+    WAVE,
+    Signed,
+    open_by_certificate,
+    open_by_key,
+)
 from tests.support.forgery import NOW
 from tests.support.organisation import TechnicianKey
 from tests.support.wrong_keys import ACCOUNT, NAMESPACES, SHAPES, Attempt, Holders
@@ -121,7 +136,10 @@ AT_THE_RELAY = {"_identify", "_open_login"}
 @pytest.mark.parametrize("name", ["open_first_charter", "open_next_charter", "open_policy", "open_proof", "open_report",
                                   "verify_enrolment", "open_record", "verify_request"])  # fmt: skip
 def test_a_verifier_opens_to_what_is_due_and_to_nothing_else(holders: Holders, name: str) -> None:
-    door = doors(holders)[name]
+    opens_to_what_is_due_alone(holders, doors(holders)[name])
+
+
+def opens_to_what_is_due_alone(holders: Holders, door: Door) -> None:
     opened, refused = set(), 0
     for attempt in holders.attempts(door.payload):
         try:
@@ -136,6 +154,25 @@ def test_a_verifier_opens_to_what_is_due_and_to_nothing_else(holders: Holders, n
     # With the CA's word any key is good, for it alone says whose word counts; else those of the role.
     assert opened == (door.keys or set(holders.keys))
     assert refused > len(holders.keys) * len(NAMESPACES) * len(SHAPES)
+
+
+@pytest.mark.parametrize("namespace", [JOB, WAVE, RELEASE])
+def test_what_has_no_reader_of_its_own_yet_opens_to_what_is_due_and_to_nothing_else(
+    holders: Holders, namespace: str
+) -> None:
+    rules = holders.organisation.authority().technician_rules()
+    released = {holders.keys["release key"].public}
+    door = Door(b"{}", namespace, lambda s: open_by_certificate(s, namespace=namespace, rules=rules, now=NOW),
+                issuer="technician CA")  # fmt: skip
+    if namespace == RELEASE:
+        door = Door(b"{}", namespace, lambda s: open_by_key(s, namespace=namespace, keys=released),
+                    frozenset({"release key"}))  # fmt: skip
+    opens_to_what_is_due_alone(holders, door)
+
+
+def test_every_namespace_is_somebodys(holders: Holders) -> None:
+    read = {door.namespace for door in doors(holders).values()}
+    assert read | {JOB, WAVE, RELEASE} | {LINK, LOGIN} == set(NAMESPACES)
 
 
 def test_every_verifier_there_is_has_its_door(holders: Holders) -> None:

@@ -29,21 +29,22 @@ RIGHTS = "view,shell,files,forward,run,approve"
 class World:
     """Made by `begin`, ended by `end`. device: the id of its one approved device, tagged lab (unattended)."""
 
-    def __init__(self, *, turned: bool = False) -> None:
-        """turned: its relay attacks, as the file `attack` says; see tests.support.turned_relay."""
+    def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="auxilio-world-"))
-        self.attack = self.folder / "attack"
-        self.attack.write_text("")
-        module = "tests.support.turned_relay" if turned else "relay.main"
-        self.relay = RelayProcess(self.folder / "relay", module=module, env={"ATTACK": str(self.attack)})
+        self.relay = RelayProcess(self.folder / "relay")
         self.agent = AgentProcess(self.folder / "agent")
         self.device = ""
         self.organisation = ""
 
     @classmethod
     def begin(cls, *tags: str, turned: bool = False) -> World:
-        """tags: of the device; `lab` is unattended."""
-        world = cls(turned=turned)
+        """tags: of the device; `lab` is unattended.  turned: its relay attacks, as the file `attack` says; see
+        tests.support.turned_relay."""
+        world = cls()
+        if turned:
+            world.attack.write_text("")
+            environment = {"ATTACK": str(world.attack)}
+            world.relay = RelayProcess(world.folder / "relay", module="tests.support.turned_relay", env=environment)
         try:
             asyncio.run(world._start_relay())
             world._make_organisation()
@@ -52,6 +53,10 @@ class World:
             world.end()
             raise
         return world
+
+    @property
+    def attack(self) -> Path:
+        return self.folder / "attack"
 
     async def _start_relay(self) -> None:
         await self.relay.init()

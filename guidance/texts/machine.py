@@ -1,0 +1,130 @@
+"""On memory, disks, load and battery."""
+
+from __future__ import annotations
+
+from guidance.guidance import N_, Guidance
+
+TEXTS = (
+    Guidance(
+        code="memory-low",
+        title=N_("Memory is nearly used up"),
+        customer=N_("This device has almost no free memory ({available} of {total}): it gets very slow."),
+        customer_does=N_("Close programs and browser pages that you do not need, or restart the device."),
+        technician=N_("{available} of {total} available ({percent} %)."),
+        technician_does=N_("Find what takes it; more memory may help."),
+        command="ps aux --sort=-rss | head",
+        guide="memory",
+    ),
+    Guidance(
+        code="memory-small",
+        title=N_("This device has little memory"),
+        customer=N_("With {total} of memory, today's programs are slow."),
+        technician=N_("{total} in the machine."),
+        technician_does=N_("More memory, where it can be added."),
+        guide="memory",
+    ),
+    Guidance(
+        code="swap-heavy",
+        title=N_("Memory is short, and the disk stands in"),
+        customer=N_("This device uses its disk as memory ({used} of {total}), which is slow."),
+        customer_does=N_("Close programs that you do not need, or restart the device."),
+        technician=N_("{used} of {total} swap in use while memory is short."),
+        technician_does=N_("Find what takes it; more memory may help."),
+        command="ps aux --sort=-rss | head",
+        guide="memory",
+    ),
+    Guidance(
+        code="disk-full",
+        title=N_("The disk is full"),
+        customer=N_("{subject} has only {available} left of {size}: programs and updates fail."),
+        customer_does=N_("Empty the recycle bin, and delete or move large files that you do not need."),
+        technician=N_("{subject}: {available} of {size} available ({percent} %)."),
+        technician_does=N_("Find what fills it."),
+        command="du -xh --max-depth=2 / | sort -h | tail -20",
+        script="free-disk-space",
+        guide="disk-full",
+    ),
+    Guidance(
+        code="disk-nearly-full",
+        title=N_("The disk is nearly full"),
+        customer=N_("{subject} has {available} left of {size}."),
+        customer_does=N_("Delete or move large files that you do not need."),
+        technician=N_("{subject}: {available} of {size} available ({percent} %)."),
+        technician_does=N_("Find what fills it."),
+        command="du -xh --max-depth=2 / | sort -h | tail -20",
+        script="free-disk-space",
+        guide="disk-full",
+    ),
+    Guidance(
+        code="inodes-full",
+        title=N_("The disk holds too many small files"),
+        customer=N_("No more files can be made on {subject}, although there is space."),
+        technician=N_("{subject}: {percent} % of inodes used."),
+        technician_does=N_("Find the folder with the many files: mail queues, sessions, caches."),
+        command="du -x --inodes --max-depth=3 / | sort -n | tail",
+        script="free-disk-space",
+        guide="disk-full",
+    ),
+    Guidance(
+        code="filesystem-read-only",
+        title=N_("The disk does not let itself be written"),
+        customer=N_(
+            "The system has closed its disk ({device}) for writing, as it does when the disk fails. Nothing "
+            "can be saved."
+        ),
+        customer_does=N_(
+            "Do not switch off yet. Copy what matters to a stick or another device, and call your support organisation."
+        ),
+        technician=N_("{subject} on {device} is mounted read-only."),
+        technician_does=N_("Read the kernel's log; save data before anything else."),
+        command="dmesg | grep -iE 'error|remount' | tail",
+        guide="disk-failing",
+    ),
+    Guidance(
+        code="uptime-long",
+        title=N_("This device was not restarted for {days} days"),
+        customer=N_("Some updates work only after a restart."),
+        customer_does=N_("Restart the device when it suits you."),
+        technician=N_("Up for {days} days."),
+        technician_does=N_("A kernel or libraries may be newer on disk than in memory."),
+        script="reboot",
+        guide="updates",
+    ),
+    Guidance(
+        code="cpu-overload",
+        title=N_("This device has too much to do"),
+        customer=N_("More programs want to work than this device can serve: everything is slow."),
+        customer_does=N_("Close programs that you do not need, or restart the device."),
+        technician=N_("Load {load} over 15 minutes, with {threads} threads."),
+        technician_does=N_("Find what runs."),
+        command="top -bn1 | head -20",
+        guide="slow",
+    ),
+    Guidance(
+        code="battery-worn",
+        title=N_("The battery is worn"),
+        customer=N_("The battery holds {percent} % of what it held when new."),
+        technician=N_("{subject}: {percent} % of its design capacity."),
+        technician_does=N_("Replace it."),
+        command="upower -d",
+        guide="battery",
+    ),
+    Guidance(
+        code="battery-low",
+        title=N_("The battery is nearly empty"),
+        customer=N_("The battery is at {percent} %."),
+        customer_does=N_("Plug the device in."),
+        technician=N_("{subject}: {percent} %, discharging."),
+        guide="battery",
+    ),
+    Guidance(
+        code="battery-charging-not",
+        title=N_("The battery is not charged, although it is plugged in"),
+        customer=N_("The device is plugged in, but its battery stays at {percent} %."),
+        customer_does=N_("Put the plug in again at both ends; try another charger."),
+        technician=N_("{subject}: {percent} %, mains present, not charging."),
+        technician_does=N_("Charger too weak, a charge limit of the firmware, or a dead battery."),
+        command="upower -d",
+        guide="battery",
+    ),
+)
