@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -16,7 +15,6 @@ from protocol.link import (
     Documents,
     Goodbye,
     Held,
-    Nonces,
     Ping,
     PolicyNumber,
     SessionAccepted,
@@ -29,15 +27,14 @@ from protocol.revocation import Revocations, RevokedKeyId
 from protocol.signing import KeySigner
 from protocol.statement import LINK, POLICY, Signed, open_by_key, seal_statement
 from tests.support.effort import LONG
-from tests.support.false_relay import FalseLink
 from tests.support.meeting import Meeting, meeting_in
 from tests.support.organisation import new_key
 
 
 @pytest.fixture
 async def meeting(tmp_path: Path) -> AsyncIterator[Meeting]:
-    async with meeting_in(tmp_path) as made:
-        yield made
+    async with meeting_in(tmp_path) as meeting:
+        yield meeting
 
 
 # -- the handshake ----------------------------------------------------------------------------------------------------
@@ -223,30 +220,12 @@ async def test_an_announcement_that_leaves_out_what_it_follows_from_is_completed
 # -- sessions ---------------------------------------------------------------------------------------------------------
 
 
-async def offer(meeting: Meeting, link: FalseLink, **changes: Any) -> SessionOffer:
-    """A genuine request of a genuine technician, with a nonce of the device's, which is approved."""
-    relay = meeting.relay
-    if (await meeting.status())["provisional"]:
-        sealing_key = relay.sealing_keys[meeting.device]
-        record = relay.organisation.record(meeting.device, "lab", sealing_key=sealing_key)
-        await link.send(Documents(record=relay.offer_blob(record)))
-        while (await link.next(Held)).record != 1:
-            pass
-    nonces = [message for message in link.heard if isinstance(message, Nonces)] or [await link.next(Nonces)]
-    organisation = meeting.relay.organisation
-    session, signed = organisation.session_request(
-        organisation.technician(), meeting.device, nonces[-1].nonces[0], **changes
-    )
-    url = f"https://127.0.0.1:{meeting.relay.port}"
-    return SessionOffer(session=session, request=signed, ticket="t" * 43, leg_url=url)
-
-
 async def test_a_policy_that_the_relay_does_not_announce_is_fetched_when_a_technician_names_it(
     meeting: Meeting,
 ) -> None:
     link = await meeting.link()
     meeting.relay.served.append(meeting.relay.organisation.publish_policy(max_session_s=60))
-    await link.send(await offer(meeting, link))
+    await link.send(await meeting.ask(link))
     await link.next(SessionAccepted)
     assert (await meeting.status())["policy"]["number"] == 2
 
@@ -254,7 +233,7 @@ async def test_a_policy_that_the_relay_does_not_announce_is_fetched_when_a_techn
 async def test_a_policy_that_the_relay_withholds_keeps_the_session_out(meeting: Meeting) -> None:
     link = await meeting.link()
     meeting.relay.organisation.publish_policy(revocations=Revocations(key_ids=(RevokedKeyId(key_id="ana"),)))
-    await link.send(await offer(meeting, link))
+    await link.send(await meeting.ask(link))
     refused = await link.next(SessionRefused)
     assert refused.code == "policy_behind" and refused.hint
     await meeting.is_well(link)
@@ -264,7 +243,7 @@ async def test_requests_that_nobody_signed_are_refused_by_thousands_without_fill
     meeting: Meeting,
 ) -> None:
     link = await meeting.link()
-    genuine = await offer(meeting, link)
+    genuine = await meeting.ask(link)
     forged = Signed(payload=genuine.request.payload, signature=genuine.request.signature[:-1] + b"\x00")
     process = psutil.Process(meeting.agent.pid)
     before = process.memory_info().rss
@@ -282,7 +261,7 @@ async def test_requests_that_nobody_signed_are_refused_by_thousands_without_fill
 
 async def test_nonces_die_with_the_agent(meeting: Meeting) -> None:
     link = await meeting.link()
-    genuine = await offer(meeting, link)
+    genuine = await meeting.ask(link)
     await asyncio.to_thread(meeting.agent.kill)
     meeting.agent.start()
     link = await meeting.link()

@@ -9,7 +9,9 @@ async with FalseRelay() as relay:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Self, TypeVar
 
 from aiohttp import WSMsgType, web
@@ -25,6 +27,7 @@ from tests.support.organisation import Organisation
 from tests.support.tls_relay import HttpRelay
 
 M = TypeVar("M", bound=Record)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 WITHIN_S = 60.0
 
 
@@ -33,11 +36,14 @@ class FalseRelay(HttpRelay):
 
     def __init__(self, **policy: Any) -> None:
         super().__init__()
+        self.app.middlewares.append(self._count_legs)
         self._policy = policy
         self.blobs: dict[str, bytes] = {}
         self.sealing_keys: dict[DeviceId, str] = {}
         self.failures = 0
         self.blob_requests = 0
+        self.blob_headers: dict[str, str] = {}
+        self.legs_dialled = 0
         self._links: asyncio.Queue[FalseLink] = asyncio.Queue()
         self.app.add_routes(
             [
@@ -68,6 +74,11 @@ class FalseRelay(HttpRelay):
         async with asyncio.timeout(WITHIN_S):
             return await self._links.get()
 
+    @web.middleware
+    async def _count_legs(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        self.legs_dialled += request.path.startswith("/v1/legs/")
+        return await handler(request)
+
     # -- routes -----------------------------------------------------------------------------------------------------
 
     async def _enrol(self, request: web.Request) -> web.Response:
@@ -97,7 +108,7 @@ class FalseRelay(HttpRelay):
         data = self.blobs.get(request.match_info["name"])
         if data is None:
             raise web.HTTPNotFound
-        return web.Response(body=data)
+        return web.Response(body=data, headers=self.blob_headers)
 
     async def _put(self, request: web.Request) -> web.Response:
         self.blobs[request.match_info["name"]] = await request.read()
@@ -106,7 +117,7 @@ class FalseRelay(HttpRelay):
     async def _link(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse(max_msg_size=1024 * 1024)
         await socket.prepare(request)
-        link = FalseLink(self, socket)
+        link = FalseLink(self, socket, request.transport)
         await self._links.put(link)
         await link.ended.wait()
         return socket
@@ -115,11 +126,14 @@ class FalseRelay(HttpRelay):
 class FalseLink:
     """What is sent is what the test says, from the very first message."""
 
-    def __init__(self, relay: FalseRelay, socket: web.WebSocketResponse) -> None:
+    def __init__(self, relay: FalseRelay, socket: web.WebSocketResponse, transport: asyncio.Transport | None) -> None:
         self.relay = relay
         self.socket = socket
+        assert transport is not None
+        self._transport = transport
         self.nonce = "n" * 43
         self.heard: list[Any] = []
+        self.used: set[str] = set()  # nonces of the device's that a request of the test has
         self.ended = asyncio.Event()
 
     async def send(self, message: Record | str | bytes) -> None:
@@ -128,15 +142,26 @@ class FalseLink:
         else:
             await self.socket.send_str(message if isinstance(message, str) else encode(message).decode())
 
+    async def send_raw(self, *pieces: bytes, pause_s: float = 0.0) -> None:
+        """Send bytes that are no frames of ours, until the agent hangs up."""
+        for piece in pieces:
+            if self._transport.is_closing():
+                break
+            self._transport.write(piece)
+            with contextlib.suppress(AttributeError):  # of a transport that was cut meanwhile
+                while not self._transport.is_closing() and self._transport.get_write_buffer_size() > 1 << 20:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(pause_s)
+
     async def challenge(self, **changes: Any) -> Hello:
         """Challenge the agent, and return its hello."""
         fields: dict[str, Any] = {"nonce": self.nonce, "relay_time": int(time.time()), "versions": (1,)}
         await self.send(Challenge(**{**fields, **changes}))
         return await self.next(Hello)
 
-    async def welcome(self, **changes: Any) -> Hello:
+    async def welcome(self, *, challenge: dict[str, Any] | None = None, **changes: Any) -> Hello:
         """Challenge and welcome."""
-        hello = await self.challenge()
+        hello = await self.challenge(**(challenge or {}))
         fields: dict[str, Any] = {
             "version": 1,
             "heartbeat_s": 25.0,

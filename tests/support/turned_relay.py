@@ -5,21 +5,28 @@
 ATTACK (an environment variable) is a file that holds "KIND AFTER": the attack, and how many binary messages of a leg
 pass before it begins; an empty file is an honest relay. It is read at each message, so that a test can change it. What
 was done is counted in ATTACK.done, and the bytes of each session are kept, to be replayed in another.
+
+KINDS change DATA. ON_RETURN cut every leg once, and lie when its two ends come again. `cross` joins the legs of two
+sessions crosswise, `cut-cross` those that it has cut. FRAMES are what no relay says on a leg.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from protocol.stream import DATA, HEADER
+from protocol.stream import DATA, HEADER, RESUME
 from relay import splice
 
 KINDS = ("flip", "drop", "duplicate", "reorder", "truncate", "lengthen", "splice", "replay", "offset", "junk")
+ON_RETURN = ("resume-ahead", "resume-back", "resume-far", "resume-twice")
+FRAMES = ("giant", "text", "packed")
 KEPT = 400
+GIANT = 64 * 1024 * 1024
 
 
 class Attack:
@@ -31,21 +38,67 @@ class Attack:
         self.kept: list[bytes] = []
         self._held: dict[int, bytes] = {}
         self._odd = False
+        self._cut: set[int] = set()
+        self._words = ""
+        self._to_cross: list[tuple[Turned, splice.Leg]] = []
+
+    def words(self) -> tuple[str, int]:
+        """The attack and after how many messages; "" for none."""
+        text = self._path.read_text()
+        if text != self._words:
+            self._words = text
+            self._cut.clear()
+        kind, _, after = text.partition(" ")
+        return kind, int(after or 0)
+
+    def done(self, kind: str) -> None:
+        with open(self._done, "a", encoding="ascii") as done:
+            done.write(f"{kind}\n")
+
+    def cuts(self, leg: Turned) -> bool:
+        """Whether the legs are to be cut now: each message's own leg, if it was one before the attack."""
+        kind, after = self.words()
+        if kind != "cut-cross" and kind not in ON_RETURN:
+            return False
+        if leg.begun_with == RESUME or leg.number < after or id(leg) in self._cut:
+            return False
+        self._cut.add(id(leg))
+        return True
+
+    def joins(self, leg: Turned, peer: splice.Leg) -> list[tuple[Turned, splice.Leg]]:
+        """Which legs get which other one, now that these two are to be joined."""
+        if self.words()[0] not in ("cross", "cut-cross"):
+            return [(leg, peer)]
+        self._to_cross.append((leg, peer))
+        if len(self._to_cross) < 4:
+            return []
+        (ours, _), (theirs, _), (our_other, _), (their_other, _) = self._to_cross
+        self._to_cross.clear()
+        self.done("cross")
+        return [(ours, their_other), (their_other, ours), (our_other, theirs), (theirs, our_other)]
 
     def on(self, leg: int, number: int, data: bytes) -> Iterable[bytes]:
         """What goes to the other leg instead of message `number` (from 0) of this one."""
-        words = self._path.read_text().split()
-        if not words:
+        kind, after = self.words()
+        if not kind:
             self.kept = [*self.kept, data][-KEPT:]
-            return [data]
-        kind, after = words[0], int(words[1])
-        if number < after or data[0] != DATA:
+        if kind in ON_RETURN and data[0] == RESUME:
+            self.done(kind)
+            return self._lie(kind, data)
+        if kind not in KINDS or number < after or data[0] != DATA:
             return [data]
         changed = list(self._change(kind, leg, data))
         if changed != [data]:
-            with open(self._done, "a", encoding="ascii") as done:
-                done.write(f"{kind}\n")
+            self.done(kind)
         return changed
+
+    @staticmethod
+    def _lie(kind: str, resume: bytes) -> Iterable[bytes]:
+        offset = int.from_bytes(resume[1:9], "big")
+        if kind == "resume-twice":
+            return [resume, resume]
+        said = {"resume-ahead": offset + 1, "resume-back": max(0, offset - 1000), "resume-far": 1 << 61}[kind]
+        return [HEADER.pack(RESUME, said)]
 
     def _change(self, kind: str, leg: int, data: bytes) -> Iterable[bytes]:
         middle = (HEADER.size + len(data)) // 2
@@ -85,8 +138,34 @@ class Turned(splice.Leg):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._number = 0
+        self.number = 0
+        self.begun_with: int | None = None  # kind of the first frame that was for its end
         self._socket = _Socket(self._socket, self)  # type: ignore[assignment]  # what a leg uses of a socket
+
+    def join(self, peer: splice.Leg) -> None:
+        for leg, other in self.attack.joins(self, peer):
+            super(Turned, leg).join(other)
+
+    def cut(self) -> None:
+        self._cut()
+
+    async def frames(self) -> None:
+        """Once: what no relay says."""
+        kind, after = self.attack.words()
+        transport = self._transport()
+        if kind not in FRAMES or self.number != after or transport is None:
+            return
+        self.attack.done(kind)
+        if kind == "text":
+            transport.write(b"\x81\x02{}")
+        elif kind == "packed":
+            transport.write(b"\xc2\x04\x4a\x04\x00\x00")
+        else:
+            transport.write(b"\x82\x7f" + (2**63 - 1).to_bytes(8, "big"))
+            for _ in range(GIANT // 65536):
+                transport.write(bytes(65536))
+                while transport.get_write_buffer_size() > 1 << 20 and not transport.is_closing():
+                    await asyncio.sleep(0.01)
 
 
 class _Socket:
@@ -99,8 +178,15 @@ class _Socket:
         return getattr(self._real, name)
 
     async def send_bytes(self, data: bytes) -> None:
-        number, self._leg._number = self._leg._number, self._leg._number + 1
-        for changed in self._leg.attack.on(id(self._leg), number, bytes(data)):
+        leg = self._leg
+        if leg.begun_with is None:
+            leg.begun_with = data[0]
+        if leg.attack.cuts(leg):
+            leg.cut()
+            raise ConnectionResetError
+        await leg.frames()
+        number, leg.number = leg.number, leg.number + 1
+        for changed in leg.attack.on(id(leg), number, bytes(data)):
             await self._real.send_bytes(changed)
 
 

@@ -1,0 +1,165 @@
+"""A relay that has turned, where two ends come to it again, or for the first time: joined to the wrong ones, told what
+was never said, and with frames that no relay sends. As in test_turned_relay.py, it can end a session and change none.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.agent_process import WITHIN_S, AgentProcess, wait_until
+from tests.support.effort import LONG
+from tests.support.footprint import MIB, peak
+from tests.support.turned_relay import FRAMES, ON_RETURN
+from tests.support.world import World
+
+LINES = 150
+COMMAND = f"i=0; while [ $i -lt {LINES} ]; do echo {{}} $i; i=$((i+1)); sleep 0.02; done"
+SSH_FAILED = 255
+HARMLESS = {"resume-back", "resume-twice"}
+"""May be harmless: bytes that come again are dropped by their offset, if they are still kept to be sent again."""
+
+CONSOLE_BOUND, CHILD_BOUND = 160 * MIB, 80 * MIB
+
+
+def whole(name: str) -> str:
+    return "".join(f"{name} {i}\n" for i in range(LINES))
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    world = World.begin("lab", turned=True)
+    yield world
+    world.end()
+
+
+class Visit:
+    """`auxilio ssh`, or stock ssh, that counts up with `name` before each number."""
+
+    def __init__(self, world: World, name: str, *, device: str = "", stock: bool = False) -> None:
+        device = device or world.device
+        self.name = name
+        words = world.auxilio("ssh", "--resume-for", "3s", device, "--", COMMAND.format(name))
+        if stock:
+            words = world.stock_ssh(f"{device}.auxilio", COMMAND.format(name))
+        self.process = subprocess.Popen(
+            words, env=world.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    def result(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=3 * WITHIN_S)
+        return self.process.returncode, out.decode(), err.decode()
+
+    def ends(self, *, may_be_whole: bool = False) -> str:
+        """It ended in one line, and nothing was shown but what its own session said; returns what was said of it."""
+        status, out, said = self.result()
+        assert whole(self.name).startswith(out), f"what its session never said was shown: {out[-200:]}"
+        if may_be_whole and status == 0:
+            assert out == whole(self.name)
+            return ""
+        assert status == SSH_FAILED and "Traceback" not in said, said
+        assert [line for line in said.splitlines() if line.strip()], "it said nothing"
+        return said
+
+
+class Attack:
+    def __init__(self, world: World, words: str) -> None:
+        self.world, self.words = world, words
+        self.done = Path(f"{world.attack}.done")
+
+    def __enter__(self) -> Attack:
+        self.done.unlink(missing_ok=True)
+        self.world.attack.write_text(self.words)
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.world.attack.write_text("")
+        assert kind is not None or self.done.exists(), "nothing was attacked"
+
+
+@pytest.mark.parametrize("kind", ON_RETURN)
+def test_a_lie_about_what_arrived_ends_the_session_or_changes_nothing(world: World, kind: str) -> None:
+    with Attack(world, f"{kind} 12"):
+        Visit(world, kind).ends(may_be_whole=kind in HARMLESS)
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["auxilio", "stock"])
+def test_two_sessions_that_are_joined_crosswise_when_they_come_again_both_end(world: World, stock: bool) -> None:
+    """They are alike to the byte, so that the offsets of the one are good for the other. SSH's keys are not."""
+    if stock:
+        world.ssh_config()
+    with Attack(world, "cut-cross 12"):
+        visits = [Visit(world, name, stock=stock) for name in ("one", "two")]
+        for visit in visits:
+            visit.ends()
+
+
+def test_two_sessions_that_are_joined_crosswise_at_first_both_end(world: World) -> None:
+    with Attack(world, "cross 0"):
+        visits = [Visit(world, name) for name in ("one", "two")]
+        said = [visit.ends() for visit in visits]
+    assert all("did not admit this session's key" in text for text in said), said
+
+
+@pytest.fixture(scope="module")
+def other(world: World) -> Iterator[tuple[AgentProcess, str]]:
+    """A second device of the organisation, and its id."""
+    agent = AgentProcess(world.folder / "agent-2")
+    first = world.device
+    try:
+        world._make_device(agent, ("lab",))
+        other, world.device = world.device, first
+        yield agent, other
+    finally:
+        agent.stop()
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["auxilio", "stock"])
+def test_another_devices_leg_is_a_hard_failure_without_a_question(
+    world: World, other: tuple[AgentProcess, str], stock: bool
+) -> None:
+    if stock:
+        world.ssh_config()
+    with Attack(world, "cross 0"):
+        visits = [Visit(world, "one", stock=stock), Visit(world, "two", device=other[1], stock=stock)]
+        said = [visit.ends() for visit in visits]
+    for text, asked in zip(said, (world.device, other[1]), strict=True):
+        assert asked in text and ("pretends to be it" in text or "verification failed" in text), text
+    for agent in (world.agent, other[0]):
+        agent.wait_status(lambda status: not status["sessions"], "nobody is left there")
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_a_frame_that_no_relay_sends_ends_the_session_and_fills_no_memory(world: World, kind: str) -> None:
+    children: dict[int, int] = {}
+    with Attack(world, f"{kind} {12 if LONG else 8}"):
+        visit = Visit(world, kind)
+        while visit.process.poll() is None:
+            for child in world.session_children():
+                try:
+                    children[child] = peak(child)
+                except (OSError, AssertionError):
+                    continue  # it has ended meanwhile
+            time.sleep(0.02)
+        visit.ends()
+    assert children and max(children.values()) < CHILD_BOUND
+    # Of all consoles that this test's process has waited for; the largest of them, this one included.
+    assert max_resident_of_children() < CONSOLE_BOUND
+    wait_until(lambda: not world.session_children(), "nothing is left of it on the device")
+
+
+def max_resident_of_children() -> int:
+    import resource
+
+    assert os.name == "posix"
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+def test_afterwards_a_session_is_whole_again(world: World) -> None:
+    assert Visit(world, "after").result()[:2] == (0, whole("after"))
+    world.agent.wait_status(lambda status: not status["sessions"], "no session is left of all that")
