@@ -146,6 +146,7 @@ class LinkDriver:
             hello = _message(await socket.receive())
         if not isinstance(hello, Hello):
             raise PeerFault("a link begins with hello", code="no_hello")
+        records_put = self._links.records_put
         held, key, statement = await self._identify(hello, nonce)
         self._stopping.refuse()  # the goodbyes may have been said meanwhile
         link = Link(
@@ -155,6 +156,7 @@ class LinkDriver:
             seen=_seen(hello, address),
             record=hello.record,
             record_told=key.record_number,
+            records_put=records_put,
             blob_token=make_token(self._entropy(NONCE_BYTES)),
         )
         link.send(
@@ -203,7 +205,7 @@ class LinkDriver:
             held = await self._authorities.get(organisation)
         except Refused as exc:
             raise _unknown_device() from exc
-        key = await self._store.read(lambda c: devices.find_key(c, organisation, device))
+        key = await self._store.look_up(lambda c: devices.find_key(c, organisation, device))
         if key is None:
             raise _unknown_device()
         # The newest by now: what was published while we read is not announced to a link that does not stand yet.
@@ -242,8 +244,10 @@ class LinkDriver:
 
     async def _catch_up(self, link: Link) -> None:
         """Announce a record that was approved between the hello and the link's standing."""
+        if link.records_put == self._links.records_put:
+            return
         try:
-            key = await self._store.read(lambda c: devices.find_key(c, *link.key))
+            key = await self._store.look_up(lambda c: devices.find_key(c, *link.key))
         except Unavailable as exc:
             link.close(exc.reason, return_after_s=FAULT_RETURN_S)
             return

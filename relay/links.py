@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+
+from sqlalchemy import Connection
 
 from protocol.api import Event
 from protocol.codec import encode
@@ -21,7 +24,7 @@ from relay.metrics import Metrics
 from relay.nonces import NoncePool
 from relay.presence import Presence, Replaced, WentOnline
 from relay.store import devices
-from relay.store.devices import Seen
+from relay.store.devices import CameOnline, Seen
 from relay.store.store import Store
 
 MAX_OUTBOX = 256
@@ -39,10 +42,20 @@ class Link:
     """One device's link. relay: our name, as the device dialled it.  device_key: its public line.
 
     record: number of the device record that it holds; record_told: of the newest one that it was told of.
+    records_put: of Links, before that one was read.
     """
 
     def __init__(
-        self, key: Key, *, relay: str, device_key: str, seen: Seen, record: int, record_told: int, blob_token: str
+        self,
+        key: Key,
+        *,
+        relay: str,
+        device_key: str,
+        seen: Seen,
+        record: int,
+        record_told: int,
+        records_put: int,
+        blob_token: str,
     ) -> None:
         self.key = key
         self.relay = relay
@@ -52,6 +65,7 @@ class Link:
         self.policy = seen.policy
         self.record = record
         self.record_told = record_told
+        self.records_put = records_put
         self.blob_token = blob_token
         self.nonces = NoncePool()
         self.replaced = False
@@ -116,6 +130,10 @@ class Links:
         self._tokens: dict[str, Link] = {}
         self._gone_listeners: list[Callable[[Key], None]] = []
         self._changed = asyncio.Event()
+        self._came: list[CameOnline] = []
+        self._coming = threading.Lock()  # of `_came`, which the store's thread takes
+        self.records_put = 0
+        """Since the start, of all devices: where it has not moved, no device has a new record."""
 
     def __len__(self) -> int:
         return len(self._presence)
@@ -145,15 +163,15 @@ class Links:
             elif isinstance(effect, WentOnline):
                 new = True
                 self._publish("device_online", link.key)
-        self._store.write_soon(
-            lambda c: devices.went_online(c, organisation, device, link.seen, now, new=new), "went_online"
-        )
+        self._note_online(CameOnline(organisation, device, link.seen, now, new))
         self._metrics.links.set(len(self._presence))
 
     def detach(self, link: Link, why: str) -> None:
         organisation, device = link.key
         self._tokens.pop(token_hash(link.blob_token), None)
         now = self._clock.now()
+        with self._coming:
+            self._came = []  # in order: who comes from now on is noted after this
         for _ in self._presence.detach(link.key, link):
             self._store.write_soon(lambda c: devices.went_offline(c, organisation, device, now), "went_offline")
             self._publish("device_offline", link.key, why)
@@ -161,6 +179,22 @@ class Links:
         self._changed.set()
         self._metrics.links.set(len(self._presence))
         self._metrics.links_ended.labels(why=why).inc()
+
+    def _note_online(self, came: CameOnline) -> None:
+        """With those who come before it is written: after a restart of the relay they are thousands."""
+        with self._coming:
+            self._came.append(came)
+            noted = self._came
+            if len(noted) > 1:
+                return  # the job that is queued takes it along
+
+        def write(connection: Connection) -> None:
+            with self._coming:
+                if self._came is noted:
+                    self._came = []
+            devices.went_online(connection, noted)
+
+        self._store.write_soon(write, "went_online")
 
     def holds(self, link: Link, charter: int, policy: PolicyNumber, record: int, forks: tuple[Sha256, ...]) -> None:
         """The device says what it holds now."""
@@ -182,6 +216,7 @@ class Links:
         self._events.publish(Event(kind="policy_changed", at=int(self._clock.now()), organisation=held.id))
 
     def announce_record(self, key: Key, record: Sha256) -> None:
+        self.records_put += 1
         link = self._presence.link(key)
         if link is not None:
             link.send(Documents(record=record))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Boolean, Connection, Row, bindparam, case, delete, func, insert, select, update
 
 from protocol.codec import encode
 from protocol.device_record import HeldRecord
@@ -44,11 +45,38 @@ def _this(organisation: OrganisationId, device: DeviceId) -> Any:
     return (devices.c.organisation == organisation) & (devices.c.id == device)
 
 
+# What every link asks and says is built once: to build a statement takes longer than to run it.
+_BY_ID = (devices.c.organisation == bindparam("of_organisation")) & (devices.c.id == bindparam("of_device"))
+_FIND_KEY = select(
+    devices.c.key, devices.c.revoked, devices.c.record_number, devices.c.report_number, devices.c.record_blob
+).where(_BY_ID)
+_SEEN = (
+    "last_seen_at", "address", "agent", "held_charter", "held_epoch", "held_policy", "offline_reason",
+    "offline_since_at", "forks",
+)  # fmt: skip
+_WENT_ONLINE = (
+    update(devices)
+    .where(_BY_ID)
+    .values(
+        online=True,
+        since_at=case((bindparam("is_new", type_=Boolean), bindparam("to_last_seen_at")), else_=devices.c.since_at),
+        **{name: bindparam(f"to_{name}") for name in _SEEN},
+    )
+)
+_HOLDS = (
+    update(devices)
+    .where(_BY_ID)
+    .values({name: bindparam(f"to_{name}") for name in ("held_charter", "held_epoch", "held_policy", "forks")})
+)
+_WENT_OFFLINE = (
+    update(devices)
+    .where(_BY_ID, devices.c.online.is_(True))
+    .values(online=False, since_at=bindparam("now"), last_seen_at=bindparam("now"))
+)
+
+
 def find_key(connection: Connection, organisation: OrganisationId, device: DeviceId) -> DeviceKey | None:
-    query = select(
-        devices.c.key, devices.c.revoked, devices.c.record_number, devices.c.report_number, devices.c.record_blob
-    ).where(_this(organisation, device))
-    row = (connection.execute(query)).first()
+    row = connection.execute(_FIND_KEY, {"of_organisation": organisation, "of_device": device}).first()
     if row is None:
         return None
     blob = None if row.record_blob is None else Sha256(row.record_blob)
@@ -229,25 +257,42 @@ def record_blob(connection: Connection, organisation: OrganisationId, blob: Sha2
 # -- presence -----------------------------------------------------------------------------------------------------
 
 
-def went_online(
-    connection: Connection, organisation: OrganisationId, device: DeviceId, seen: Seen, now: float, *, new: bool
-) -> None:
+class CameOnline(msgspec.Struct, frozen=True):
     """new: it was offline before; else its link was only replaced, and it has been online since when it was."""
-    values: dict[str, object] = {
-        "online": True,
-        "last_seen_at": int(now),
-        "address": seen.address,
-        "agent": seen.agent,
-        "held_charter": seen.charter,
-        "held_epoch": seen.policy.epoch,
-        "held_policy": seen.policy.number,
-        "offline_reason": seen.offline_reason,
-        "offline_since_at": seen.offline_since_at,
-        "forks": " ".join(seen.forks),
+
+    organisation: OrganisationId
+    device: DeviceId
+    seen: Seen
+    at: float
+    new: bool
+
+
+def went_online(connection: Connection, came: Sequence[CameOnline]) -> None:
+    connection.execute(_WENT_ONLINE, [_online_values(one) for one in came])
+
+
+def _online_values(came: CameOnline) -> dict[str, object]:
+    seen = came.seen
+    return {
+        "of_organisation": came.organisation,
+        "of_device": came.device,
+        "is_new": came.new,
+        "to_last_seen_at": int(came.at),
+        "to_address": seen.address,
+        "to_agent": seen.agent,
+        "to_offline_reason": seen.offline_reason,
+        "to_offline_since_at": seen.offline_since_at,
+        **_held_values(seen.charter, seen.policy, seen.forks),
     }
-    if new:
-        values["since_at"] = int(now)
-    connection.execute(update(devices).where(_this(organisation, device)).values(**values))
+
+
+def _held_values(charter: int, policy: PolicyNumber, forks: tuple[Sha256, ...]) -> dict[str, object]:
+    return {
+        "to_held_charter": charter,
+        "to_held_epoch": policy.epoch,
+        "to_held_policy": policy.number,
+        "to_forks": " ".join(forks),
+    }
 
 
 def holds(
@@ -258,19 +303,12 @@ def holds(
     policy: PolicyNumber,
     forks: tuple[Sha256, ...],
 ) -> None:
-    connection.execute(
-        update(devices)
-        .where(_this(organisation, device))
-        .values(held_charter=charter, held_epoch=policy.epoch, held_policy=policy.number, forks=" ".join(forks))
-    )
+    of = {"of_organisation": organisation, "of_device": device}
+    connection.execute(_HOLDS, {**of, **_held_values(charter, policy, forks)})
 
 
 def went_offline(connection: Connection, organisation: OrganisationId, device: DeviceId, now: float) -> None:
-    connection.execute(
-        update(devices)
-        .where(_this(organisation, device), devices.c.online.is_(True))
-        .values(online=False, since_at=int(now), last_seen_at=int(now))
-    )
+    connection.execute(_WENT_OFFLINE, {"of_organisation": organisation, "of_device": device, "now": int(now)})
 
 
 def all_offline(connection: Connection) -> int:

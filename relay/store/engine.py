@@ -54,7 +54,10 @@ class Database:
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         """Return what `job` reads. It sees one committed state throughout."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
+        return await self.begin_read(job)
+
+    def begin_read(self, job: Callable[[Connection], T]) -> asyncio.Future[T]:
+        return asyncio.get_running_loop().run_in_executor(self._readers, self._read, job)
 
     async def write(self, job: Callable[[Connection], T]) -> T:
         """Run `job` in a transaction; return its result when that is committed and synced to disk.

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from protocol.ids import OrganisationId
 from relay.store.engine import Database
+from relay.store.lookups import Lookups
 from relay.store.turns import Turns
 from relay.store.writer import Writer
 
@@ -21,10 +22,15 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.writer = Writer(database)
+        self._lookups = Lookups(database)
         self._turns = Turns()
 
     async def read(self, job: Callable[[Connection], T]) -> T:
         return await self._database.read(job)
+
+    async def look_up(self, job: Callable[[Connection], T]) -> T:
+        """As `read`, for a row by its key, which thousands may want at once."""
+        return await self._lookups.read(job)
 
     async def search(self, organisation: OrganisationId, job: Callable[[Connection], T]) -> T:
         """As `read`, for what may look at a whole fleet: in turn. Raises Quota."""

@@ -21,7 +21,7 @@ from protocol.statement import Signed
 from relay.failures import StoreFailed, StoreFull
 from relay.store import documents
 from relay.store import migrate as migrations
-from relay.store.documents import add_organisation, list_organisations
+from relay.store.documents import add_organisation, has_organisation, list_organisations
 from relay.store.engine import is_owned, open_database, owned
 from relay.store.tables import metadata
 from relay.store.writer import MAX_BATCH
@@ -212,3 +212,23 @@ async def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:
     database.close()
     for path in tmp_path.iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+async def test_lookups_share_a_visit_and_one_that_fails_fails_alone() -> None:
+    async with fresh_store() as (store, _):
+        await store.write(lambda c: add_organisation(c, A, 0))
+
+        def look(connection: Connection) -> bool:
+            return has_organisation(connection, A)
+
+        def fail(_: Connection) -> bool:
+            raise ValueError("a bug")
+
+        jobs = [fail if number == 7 else look for number in range(300)]
+        asking = [asyncio.ensure_future(store.look_up(job)) for job in jobs]
+        await asyncio.sleep(0)
+        asking[3].cancel()
+        found = await asyncio.gather(*asking, return_exceptions=True)
+        assert isinstance(found[3], asyncio.CancelledError) and isinstance(found[7], ValueError)
+        assert found.count(True) == 298
+        assert await store.look_up(look)
