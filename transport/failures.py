@@ -36,6 +36,12 @@ class RelayTimeout(RelayUnreachable):
     code = "relay_timeout"
 
 
+class RelayCut(RelayUnreachable):
+    """The connection was made, and closed or reset before its time."""
+
+    code = "relay_cut"
+
+
 class RelayFailed(Unavailable):
     """The relay answered that it cannot just now. retry_after_s: what it asked for, or None."""
 
@@ -74,7 +80,7 @@ def network_failure(error: BaseException, address: RelayAddress) -> AuxilioError
         case ConnectionRefusedError():
             return RelayUnreachable(f"nothing listens at {name} (connection refused)")
         case ConnectionError() | EOFError():
-            return RelayUnreachable(f"{name} closed the connection")
+            return RelayCut(f"{name} closed the connection")
         case OSError():
             return RelayUnreachable(f"{name} cannot be reached: {escape(error.strerror or str(error), limit=200)}")
         case _:

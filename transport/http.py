@@ -20,6 +20,7 @@ from protocol.codec import MAX_DOCUMENT_BYTES, decode, encode
 from protocol.errors import BadMessage
 from transport.failures import MAX_ERROR_BYTES, checked_bearer, network_errors, refused_answer
 from transport.http_wire import READ_BYTES, HttpWire
+from transport.patience import patiently
 from transport.relay_address import RelayAddress
 
 T = TypeVar("T")
@@ -160,7 +161,7 @@ class RelayClient:
         repeatable = method in _REPEATABLE and len(body or b"") <= READ_BYTES
         while True:
             kept = self._kept()
-            wire = kept or await HttpWire.dial(self.address)
+            wire = kept if kept is not None else await patiently(self._dial)
             try:
                 await wire.send(method, target, headers, _chunks(body, on_progress))
                 return wire, await wire.answer()
@@ -182,6 +183,10 @@ class RelayClient:
         if body is not None:
             result.append(("Content-Length", str(len(body))))
         return result
+
+    async def _dial(self) -> HttpWire:
+        with network_errors(self.address):
+            return await HttpWire.dial(self.address)
 
     def _kept(self) -> HttpWire | None:
         while self._idle:

@@ -11,6 +11,7 @@ from protocol.ids import SessionId
 from protocol.text import escape
 from transport.failures import RelayTimeout
 from transport.fragments import Message
+from transport.patience import patiently
 from transport.relay_address import RelayAddress
 from transport.websocket import NORMAL, PROTOCOL_ERROR, Connection, connect
 
@@ -35,11 +36,10 @@ async def dial_leg(
     Raises Refused in the words of whoever refused (escaped), what transport.websocket.connect raises, and
     ConnectionEnded or RelayTimeout if there never was a splice.
     """
-    connection = await connect(
-        address,
-        f"/v1/legs/{session}",
-        bearer=ticket,
-        max_message_bytes=leg_messages.MAX_LEG_MESSAGE_BYTES,
+    connection = await patiently(
+        lambda: connect(
+            address, f"/v1/legs/{session}", bearer=ticket, max_message_bytes=leg_messages.MAX_LEG_MESSAGE_BYTES
+        )
     )
     try:
         async with asyncio.timeout(splice_timeout_s) as deadline:

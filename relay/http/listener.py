@@ -1,7 +1,8 @@
 """The listening socket: who may connect at all, and how long anything may take before there is a request.
 
-Connections are counted per address before TLS costs anything; handshakes are bounded in number and time, so that a
-crowd waits in the kernel's queue and not in memory; a request's head has a deadline. aiohttp does the rest.
+Connections are counted per address before TLS costs anything; handshakes are bounded in number and time, and taken at a
+pace that leaves the loop to those who are in, so that a crowd costs those who are in no time; a request's head
+has a deadline. aiohttp does the rest.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from relay import logs
 from relay.admission import Crowd, address_key
 from relay.config import EVERYWHERE, Config, is_trusted_proxy
 from relay.metrics import Metrics
+from relay.pace import Pace
 
 HANDSHAKE_WITHIN_S = 10.0
 SHUTDOWN_WITHIN_S = 5.0
@@ -40,6 +42,11 @@ KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 60, 15, 4
 
 NO_SUCH_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 """A machine without IPv6, or without IPv4: the other one is enough, where it is to listen everywhere."""
+
+MAX_WAITING = 128
+"""For their turn at a handshake: a second's worth. Who comes beyond is reset, and comes again: devices by a backoff
+that spreads them, people at once (transport/patience.py). In a longer line everybody would wait until they give up,
+and who is served then has gone."""
 
 ACCEPT_PAUSE_S = 0.5
 """When the process is out of file descriptors."""
@@ -78,6 +85,8 @@ class Listener:
         self._connections = Crowd(total=limits.connections, per_key=limits.connections_per_address)
         self._shaking = Crowd(total=limits.handshakes, per_key=min(HANDSHAKES_PER_ADDRESS, limits.handshakes))
         self._turn = asyncio.Semaphore(limits.handshakes)
+        self._pace = Pace()
+        self._waiting: asyncio.Queue[tuple[socket.socket, str]] = asyncio.Queue(MAX_WAITING)
         self._sockets: list[socket.socket] = []
         self.port = 0
 
@@ -122,8 +131,9 @@ class Listener:
     async def serve(self) -> None:
         """Accept until cancelled."""
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._let_in(tasks))
             for listening in self._sockets:
-                tasks.create_task(self._accept(listening, tasks))
+                tasks.create_task(self._accept(listening))
 
     def stop_listening(self) -> None:
         for listening in self._sockets:
@@ -135,23 +145,35 @@ class Listener:
         if self._runner is not None:
             await self._runner.cleanup()
 
-    async def _accept(self, listening: socket.socket, tasks: asyncio.TaskGroup) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._turn.acquire()
             try:
                 connection, peer = await loop.sock_accept(listening)
             except OSError as exc:
-                self._turn.release()
                 if listening.fileno() < 0:
                     return
                 logs.warning("accept_failed", error=str(exc))
                 await asyncio.sleep(ACCEPT_PAUSE_S)
                 continue
-            except BaseException:
-                self._turn.release()
-                raise
-            tasks.create_task(self._take(connection, str(peer[0])))
+            try:
+                self._waiting.put_nowait((connection, str(peer[0])))
+            except asyncio.QueueFull:
+                self._metrics.handshakes_refused.labels(why="crowd").inc()
+                _reset(connection)
+
+    async def _let_in(self, tasks: asyncio.TaskGroup) -> None:
+        """One after the other, at the pace that leaves the loop to those who are in."""
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, peer = await self._waiting.get()
+            await self._turn.acquire()
+            tasks.create_task(self._take(connection, peer))
+            began = loop.time()
+            await asyncio.sleep(0)
+            self._pace.on_turn(loop.time() - began)
+            if self._pace.wait_s:
+                await asyncio.sleep(self._pace.wait_s)
 
     async def _take(self, connection: socket.socket, peer: str) -> None:
         try:

@@ -16,8 +16,6 @@ import sys
 import time
 from pathlib import Path
 
-import uvloop
-
 from protocol.backoff import Backoff
 from protocol.errors import AuxilioError
 from protocol.link import Ping, Pong, decode_to_agent
@@ -39,14 +37,16 @@ class Crowd:
         self._all = asyncio.Event()
 
     async def run(self) -> None:
-        lives = asyncio.gather(*(self._live(device) for device in self._devices))
-        while await asyncio.to_thread(sys.stdin.readline):
-            await self._all.wait()
-            told = {"dials": self._dials, "nearly_at": self._nearly_at, "all_at": time.monotonic()}
-            print(json.dumps(told), flush=True)
-            self._all.clear()
-            self._dials = 0
-        lives.cancel()
+        async with asyncio.TaskGroup() as tasks:
+            lives = [tasks.create_task(self._live(device)) for device in self._devices]
+            while await asyncio.to_thread(sys.stdin.readline):
+                await self._all.wait()
+                told = {"dials": self._dials, "nearly_at": self._nearly_at, "all_at": time.monotonic()}
+                print(json.dumps(told), flush=True)
+                self._all.clear()
+                self._dials = 0
+            for life in lives:
+                life.cancel()
 
     async def _live(self, device: FakeDevice) -> None:
         backoff = Backoff()
@@ -67,7 +67,7 @@ class Crowd:
             link = await device.dial()
             await link.greet()
             link.send_nonces()
-        except (AuxilioError, OSError, TimeoutError):
+        except (AuxilioError, OSError, TimeoutError, AssertionError):  # the last: a goodbye instead of a welcome
             if link is not None:
                 link.close()
             return None
@@ -102,4 +102,4 @@ async def main(folder: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 from protocol.api import DevicePage, RelayInfo
 from protocol.errors import AuxilioError
-from relay.http.listener import HEAD_WITHIN_S
+from relay.http.listener import HANDSHAKE_WITHIN_S, HEAD_WITHIN_S, MAX_WAITING
 from relay.link_driver import HELLO_WITHIN_S
 from tests.support.relay_world import World, relay_world, until
 from transport.websocket import ConnectionEnded, connect
@@ -132,6 +134,29 @@ async def test_a_crowd_in_the_middle_of_its_handshakes_is_bounded_and_passes(wor
         if not isinstance(one, BaseException):
             one[1].close()
     await until(lambda: served(world), "others are served again")
+
+
+async def test_who_comes_with_a_crowd_is_turned_away_at_once_and_served_later(world: World) -> None:
+    """Those who wait are as many as one second serves: nobody stands in a line until they give up."""
+    host, port = world.address.host, world.address.port
+    came = await asyncio.gather(
+        *(asyncio.open_connection(host, port) for _ in range(4 * MAX_WAITING)), return_exceptions=True
+    )
+    assert all(not isinstance(one, BaseException) or isinstance(one, ConnectionError) for one in came)
+    async with asyncio.timeout(HANDSHAKE_WITHIN_S):
+        await until(lambda: refused(world, "crowd"), "some were turned away")
+    crowd = [one for one in came if not isinstance(one, BaseException)]
+    for _, writer in crowd:
+        writer.close()
+    assert await world.stranger.request("GET", "/v1/relay", RelayInfo)
+
+
+async def refused(world: World, why: str) -> float:
+    """How many connections the relay says that it turned away for this."""
+    async with aiohttp.ClientSession() as http, http.get(f"{world.relay.admin_url}/metrics") as answer:
+        text = await answer.text()
+    found = re.search(rf'auxilio_connections_refused_total{{why="{why}"}} ([0-9.e+]+)', text)
+    return float(found[1]) if found else 0.0
 
 
 async def test_an_agent_that_says_no_hello_is_cut_off(world: World) -> None:
