@@ -22,7 +22,7 @@ from console import pump as threads
 from console.home import Home
 from console.passphrase import Passphrases
 from console.resolving import resolve
-from console.sessions import Wish, reach
+from console.sessions import Reached, Wish, leave, reach
 from console.signed_in import Desk, signed_in
 from console.waiting import WaitingLine
 from protocol.durations import parse_duration
@@ -78,19 +78,17 @@ async def _run(home: Home, options: argparse.Namespace) -> int:
     # ssh owns the terminal and may be asking something itself: nothing is asked here.
     passphrases = Passphrases(os.environ, may_ask=False)
     async with signed_in(home, passphrases, say) as desk:
-        leg = await _reach(desk, options)
+        reached = await _reach(desk, options)
         try:
-            await pump(leg)
+            await pump(reached.leg)
         finally:
-            # While it is away, nobody hears what is still to be said.
-            leg.abort() if leg.is_away else leg.close()
-            await leg.wait_closed()
-    if leg.error is not None:
-        raise leg.error
+            await leave(desk, reached)
+    if reached.leg.error is not None:
+        raise reached.leg.error
     return 0
 
 
-async def _reach(desk: Desk, options: argparse.Namespace) -> Leg:
+async def _reach(desk: Desk, options: argparse.Namespace) -> Reached:
     wish = Wish(
         device=await resolve(desk, options.device),
         capabilities=tuple(c for c in CAPABILITIES if c in desk.identity.technician.rights) or CAPABILITIES,
@@ -101,7 +99,7 @@ async def _reach(desk: Desk, options: argparse.Namespace) -> Leg:
         provisional=options.provisional,
     )
     watcher = WaitingLine(desk.clock.now, live=False)
-    return (await reach(desk, wish, watcher, resume_for_s=options.resume_for)).leg
+    return await reach(desk, wish, watcher, resume_for_s=options.resume_for)
 
 
 def say(text: str) -> None:

@@ -173,6 +173,18 @@ async def give_up(desk: Desk, session: SessionId) -> None:
         pass  # the relay hangs up a lone leg by itself
 
 
+async def leave(desk: Desk, reached: Reached) -> None:
+    """Close the session's leg. Where nothing can be said over it, the relay is told: the device would wait for us."""
+    leg = reached.leg
+    if leg.is_away:
+        leg.abort()
+        await give_up(desk, reached.session)
+    leg.close()
+    await leg.wait_closed()
+    if leg.error is not None:  # it broke, and we do not come again
+        await give_up(desk, reached.session)
+
+
 def leg_address(desk: Desk, started: SessionStarted) -> RelayAddress:
     """Where to dial: the relay in use, or another of the signed policy's. Raises Untrusted (unknown_relay)."""
     wanted = parse_address(started.leg_url)

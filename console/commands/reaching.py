@@ -23,7 +23,7 @@ from console.commands.options import DURATION, confirm, passphrase_file, passphr
 from console.fleet import fetch_device
 from console.home import Home
 from console.resolving import resolve
-from console.sessions import Reached, Wish, give_up, reach, why_ended
+from console.sessions import Reached, Wish, leave, reach, why_ended
 from console.signed_in import Desk, signed_in
 from console.waiting import WaitingLine
 from protocol.errors import AuxilioError, Unavailable
@@ -105,17 +105,7 @@ async def connected(
             except Unavailable as error:
                 raise await _explained(desk, reached, error) from error
             finally:
-                await _close(desk, reached)
-
-
-async def _close(desk: Desk, reached: Reached) -> None:
-    if reached.leg.is_away:  # nothing more can be said over it, and the device would wait for us
-        reached.leg.abort()
-        await give_up(desk, reached.session)
-    reached.leg.close()
-    await reached.leg.wait_closed()
-    if reached.leg.error is not None:  # it broke, and the device would wait for us to come again
-        await give_up(desk, reached.session)
+                await leave(desk, reached)
 
 
 async def _warned(desk: Desk, device: DeviceId) -> bool:

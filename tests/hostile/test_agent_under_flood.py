@@ -20,6 +20,7 @@ from protocol.link import Documents, SessionAccepted, SessionClose, SessionEnded
 from protocol.statement import Signed
 from tests.support.effort import LONG
 from tests.support.footprint import MIB, cpu_s, forget_peak, peak
+from tests.support.forgery import flip
 from tests.support.meeting import Meeting, meeting_in
 from tests.support.organisation import new_key
 
@@ -56,7 +57,7 @@ def ids() -> Iterator[SessionId]:
 async def test_thousands_of_sessions_and_legs_that_nobody_asked_for(meeting: Meeting) -> None:
     organisation, link = meeting.relay.organisation, meeting.current
     genuine = await meeting.ask(link)
-    by_nobody = Signed(payload=genuine.request.payload, signature=genuine.request.signature[:-1] + b"\0")
+    by_nobody = Signed(payload=genuine.request.payload, signature=flip(-1)(genuine.request.signature))
     _, by_a_stranger = organisation.session_request(organisation.technician(ca=new_key()), meeting.device, "n")
     _, invented = organisation.session_request(organisation.technician(), meeting.device, "A" * 22)
 

@@ -95,7 +95,8 @@ class Watched:
 
     def wait_relinked(self, reason: str) -> None:
         """By a new link at once: before anybody could have waited for a ping, and by the first dial."""
-        self.agent.wait_status(lambda s: s["linked"] and self.ended(), f"a new link, after: {reason}")
+        wait_until(self.ended, f"the link ends, after: {reason}")
+        self.agent.wait_status(lambda s: s["linked"], f"a new link, after: {reason}")
         [ended] = self.ended()
         assert reason in ended["reason"] and ended["at"] - self.begun_at < BEFORE_ANY_PING_S
         assert self.said("offline: ") == 1
@@ -109,17 +110,21 @@ class Watched:
 
 def test_another_address_makes_a_new_link_at_once(net: Net, agent: Watched) -> None:
     net.device.ip("addr del 10.7.1.2/24 dev a0", "addr add 10.7.1.3/24 dev a0", ROUTE)
-    agent.wait_relinked("the network changed")
-    assert "10.7.1.3" in connections(net)
-    net.device.ip("addr del 10.7.1.3/24 dev a0", "addr add 10.7.1.2/24 dev a0", ROUTE)
+    try:
+        agent.wait_relinked("the network changed")
+        assert "10.7.1.3" in connections(net)
+    finally:
+        net.device.ip("addr del 10.7.1.3/24 dev a0", "addr add 10.7.1.2/24 dev a0", ROUTE)
     agent.wait_said("linked to", 2)
 
 
 def test_another_route_makes_a_new_link_at_once(net: Net, agent: Watched) -> None:
     net.device.ip("route replace 10.7.9.9/32 via 10.7.2.1")
-    agent.wait_relinked("the network changed")
-    assert "10.7.2.2" in connections(net)
-    net.device.ip(ROUTE)
+    try:
+        agent.wait_relinked("the network changed")
+        assert "10.7.2.2" in connections(net)
+    finally:
+        net.device.ip(ROUTE)
     agent.wait_said("linked to", 2)
 
 

@@ -20,7 +20,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -257,11 +257,14 @@ def test_a_line_that_is_long_and_loses_packets(net: Net, console: ConsoleProcess
 def test_the_device_sleeps(world: ConsoleWorld, sessions: Sessions) -> None:
     """As a lid that is closed: every process of the device stops, and goes on without knowing for how long."""
     agent = psutil.Process(world.agents[0].pid)
+    agent.send_signal(signal.SIGSTOP)  # first, so that it starts and ends none of the others meanwhile
     asleep = [agent, *agent.children(recursive=True)]
     for process in asleep:
-        process.send_signal(signal.SIGSTOP)
+        with suppress(psutil.NoSuchProcess):  # what was ending by itself
+            process.send_signal(signal.SIGSTOP)
     sessions.go_on.set()
     time.sleep(BLACKOUT_S)
     for process in asleep:
-        process.send_signal(signal.SIGCONT)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGCONT)
     sessions.end()

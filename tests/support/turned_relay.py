@@ -26,6 +26,9 @@ KINDS = ("flip", "drop", "duplicate", "reorder", "truncate", "lengthen", "splice
 ON_RETURN = ("resume-ahead", "resume-back", "resume-far", "resume-twice")
 FRAMES = ("giant", "text", "packed")
 KEPT = 400
+JOINS = 4
+"""Two sessions of two legs, each of which is joined to the other."""
+
 GIANT = 64 * 1024 * 1024
 
 
@@ -40,6 +43,7 @@ class Attack:
         self._odd = False
         self._cut: set[int] = set()
         self._words = ""
+        self._joins = 0
         self._to_cross: list[tuple[Turned, splice.Leg]] = []
 
     def words(self) -> tuple[str, int]:
@@ -48,6 +52,7 @@ class Attack:
         if text != self._words:
             self._words = text
             self._cut.clear()
+            self._joins = 0
         kind, _, after = text.partition(" ")
         return kind, int(after or 0)
 
@@ -67,10 +72,12 @@ class Attack:
 
     def joins(self, leg: Turned, peer: splice.Leg) -> list[tuple[Turned, splice.Leg]]:
         """Which legs get which other one, now that these two are to be joined."""
-        if self.words()[0] not in ("cross", "cut-cross"):
+        kind = self.words()[0]
+        self._joins += 1
+        if kind not in ("cross", "cut-cross") or (kind == "cut-cross" and self._joins <= JOINS):
             return [(leg, peer)]
         self._to_cross.append((leg, peer))
-        if len(self._to_cross) < 4:
+        if len(self._to_cross) < JOINS:
             return []
         (ours, _), (theirs, _), (our_other, _), (their_other, _) = self._to_cross
         self._to_cross.clear()
@@ -140,6 +147,7 @@ class Turned(splice.Leg):
         super().__init__(*arguments)
         self.number = 0
         self.begun_with: int | None = None  # kind of the first frame that was for its end
+        self._framed = False
         self._socket = _Socket(self._socket, self)  # type: ignore[assignment]  # what a leg uses of a socket
 
     def join(self, peer: splice.Leg) -> None:
@@ -153,8 +161,9 @@ class Turned(splice.Leg):
         """Once: what no relay says."""
         kind, after = self.attack.words()
         transport = self._transport()
-        if kind not in FRAMES or self.number != after or transport is None:
+        if kind not in FRAMES or self.number < after or self._framed or transport is None:
             return
+        self._framed = True
         self.attack.done(kind)
         if kind == "text":
             transport.write(b"\x81\x02{}")
