@@ -173,15 +173,18 @@ async def give_up(desk: Desk, session: SessionId) -> None:
         pass  # the relay hangs up a lone leg by itself
 
 
-async def leave(desk: Desk, reached: Reached) -> None:
-    """Close the session's leg. Where nothing can be said over it, the relay is told: the device would wait for us."""
+async def leave(desk: Desk, reached: Reached, *, failed: bool = False) -> None:
+    """Close the session's leg. Where nothing can be said over it, the relay is told: the device would wait for us.
+
+    failed: SSH did not come to an end in order, so whoever is at the other end of the leg may not be the device.
+    """
     leg = reached.leg
     if leg.is_away:
         leg.abort()
         await give_up(desk, reached.session)
     leg.close()
     await leg.wait_closed()
-    if leg.error is not None:  # it broke, and we do not come again
+    if failed or leg.error is not None:  # it broke, and we do not come again
         await give_up(desk, reached.session)
 
 

@@ -98,14 +98,16 @@ async def connected(
         with WaitingLine(desk.clock.now) as waiting:
             reached = await reach(desk, wish, waiting, resume_for_s=visit.resume_for)
             waiting.spliced()
+            failed = True
             try:
                 connection = await client.connect(reached.leg, device, key, reached.account)
                 async with connection:
                     yield connection, reached
+                failed = False
             except Unavailable as error:
                 raise await _explained(desk, reached, error) from error
             finally:
-                await leave(desk, reached)
+                await leave(desk, reached, failed=failed)
 
 
 async def _warned(desk: Desk, device: DeviceId) -> bool:

@@ -97,7 +97,10 @@ class AgentProcess:
         return [entry for entry in entries if event is None or entry["event"] == event]
 
     def wait_status(self, condition: Callable[[dict[str, Any]], Any], what: str) -> dict[str, Any]:
+        status: dict[str, Any] = {}
+
         def check() -> dict[str, Any] | None:
+            nonlocal status
             try:
                 status = read_status(self.state)  # what the command does, without a process for each look
             except AuxilioError:
@@ -107,7 +110,11 @@ class AgentProcess:
         try:
             found: dict[str, Any] = wait_until(check, what)
         except AssertionError as exc:
-            raise AssertionError(f"{exc}; the agent said: {self.said()[-2000:]}") from exc
+            log = self.state / "journal.jsonl"
+            noted = log.read_text("utf-8", "replace")[-4000:] if log.exists() else ""
+            raise AssertionError(
+                f"{exc}; its status: {status}\nthe agent said: {self.said()[-2000:]}\nand noted: {noted}"
+            ) from exc
         return found
 
     def wait_linked(self) -> None:

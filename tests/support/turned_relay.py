@@ -67,6 +67,8 @@ class Attack:
             return False
         if leg.begun_with == RESUME or leg.number < after or id(leg) in self._cut:
             return False
+        if kind == "cut-cross" and self._joins < JOINS:
+            return False  # the other session is still on its way here
         self._cut.add(id(leg))
         return True
 
