@@ -52,6 +52,7 @@ async def test_a_relay_that_is_there_is_found_and_another_s_key_is_told() -> Non
         where = ("--relay", relay.url)
         found = json.loads(diagnose(*where, "--pin", relay.pin, "--json", status=(EXIT_OK, EXIT_WARNINGS, EXIT_BROKEN)))
         assert list(rungs(found)) == list(RUNGS)
+        assert " GB" in found["memory"]["line"] or " MB" in found["memory"]["line"]
         assert all(rungs(found)[name] == "pass" for name in ("tls", "clock", "mtu", "relay")), rungs(found)
         assert found["verdict"] is None or found["verdict"]["name"] not in ("tls", "clock", "mtu", "relay")
         found = json.loads(diagnose(*where, "--pin", f"sha256:{'0' * 64}", "--json", status=(EXIT_BROKEN,)))

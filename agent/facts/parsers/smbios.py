@@ -22,6 +22,7 @@ MAX_STRUCTURES = 8192
 MAX_STRING_CHARS = 64
 """What DSP0134 asks of firmware not to exceed."""
 
+MAX_STRING_BYTES = 4 * MAX_STRING_CHARS
 HEADER_BYTES = 4
 END_OF_TABLE = 127
 
@@ -70,7 +71,7 @@ class Structure(msgspec.Struct, frozen=True):
         number = self.byte(at)
         if not number or number > len(self.strings):
             return ""
-        decoded = self.strings[number - 1].decode("utf-8", "replace")
+        decoded = self.strings[number - 1][:MAX_STRING_BYTES].decode("utf-8", "replace")
         shown = "".join(char if char.isprintable() else " " for char in decoded)
         return filled(shown.replace("\ufffd", " "))[:MAX_STRING_CHARS]
 
