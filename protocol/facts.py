@@ -46,5 +46,6 @@ def facts_from(
         hostname=(system.hostname or None) if isinstance(system, System) else None,
         os=os_names(system) if isinstance(system, System) else (),
         ram_bytes=memory.total if isinstance(memory, Memory) else None,
+        slots_free=memory.slots_free if isinstance(memory, Memory) else None,
         software=packages,
     )

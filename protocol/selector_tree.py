@@ -69,6 +69,13 @@ class Ram(_Node, frozen=True):
     size: int
 
 
+class SlotsFree(_Node, frozen=True):
+    """How many memory slots are empty, compared with `count`."""
+
+    comparison: Comparison
+    count: int
+
+
 class Software(_Node, frozen=True):
     """A package is installed, and its version compares so (as Debian compares). comparison "": any version."""
 
@@ -93,15 +100,15 @@ class Or(_Node, frozen=True):
     terms: tuple[Selector, ...]
 
 
-Selector = All | Online | Provisional | Tag | Id | Os | Host | Finding | Ram | Software | Not | And | Or
+Selector = All | Online | Provisional | Tag | Id | Os | Host | Finding | Ram | SlotsFree | Software | Not | And | Or
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one device. None (os: empty) is "not known", which no term and no negation matches.
 
     id: the full device id.  tags: of its verified record; () for a device known to have none.
-    os: lower case, from general to exact.  ram_bytes: total.  software: package name to version.
-    findings: codes of the latest diagnosis.
+    os: lower case, from general to exact.  ram_bytes: total.  slots_free: for memory.  software: package name to
+    version.  findings: codes of the latest diagnosis.
     """
 
     id: str
@@ -111,6 +118,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str | None = None
     os: tuple[str, ...] = ()
     ram_bytes: int | None = None
+    slots_free: int | None = None
     software: Mapping[str, str] | None = None
     findings: frozenset[str] | None = None
 
@@ -176,6 +184,8 @@ def _term_holds(term: Selector, facts: Facts) -> bool | None:
             return None if facts.findings is None else code in facts.findings
         case Ram(order, size):
             return None if facts.ram_bytes is None else _ordered(order, facts.ram_bytes - size)
+        case SlotsFree(comparison, count):
+            return None if facts.slots_free is None else _ordered(comparison, facts.slots_free - count)
         case Software(name, comparison, version):
             return None if facts.software is None else _installed(facts.software.get(name), comparison, version)
         case _:
@@ -254,6 +264,8 @@ def to_text(tree: Selector) -> str:
             return f"{type(tree).__name__.lower()}:{value if bare else _quoted(value)}"
         case Ram(order, size):
             return f"ram{order}{_size_text(size)}"
+        case SlotsFree(comparison, count):
+            return f"slots-free{comparison}{count}"
         case Software(name, comparison, version):
             return f"software:{_quoted(name)}" + (f"{comparison}{_quoted(version)}" if comparison else "")
         case _:

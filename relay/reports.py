@@ -114,6 +114,7 @@ def _inventory(
         os=tuple(storable(name, 64) for name in facts.os),
         os_text=_os_text(system) if isinstance(system, System) else "",
         ram=ram,
+        slots_free=facts.slots_free,
         software=software.sha256 if software is not None and read else None,
         packages=None if unchanged or facts.software is None else pack(facts.software),
         notes=storable("; ".join(notes), MAX_NOTES_CHARS),

@@ -95,6 +95,8 @@ def _memory(before: Memory | None, now: Memory) -> Memory:
         now,
         available=_optional(before.available, now.available, MEMORY_STEP),
         swap_used=_optional(before.swap_used, now.swap_used, MEMORY_STEP),
+        stalled_percent=_percent(before.stalled_percent, now.stalled_percent),
+        stuck_percent=_percent(before.stuck_percent, now.stuck_percent),
     )
 
 

@@ -148,6 +148,7 @@ def _facts(connection: Connection, organisation: OrganisationId, rows: Any) -> d
                 hostname=row.hostname_key,
                 os=tuple(names[row.id]),
                 ram_bytes=row.ram,
+                slots_free=row.slots_free,
                 software=SoftwareMap(packages[row.id]) if row.id in packages else None,
             ),
             tags[row.id][1],

@@ -35,7 +35,8 @@ class Contradicted(msgspec.Struct, frozen=True):
 class Inventory(msgspec.Struct, frozen=True):
     """What was read from a report's sections for searching. None: not known; `packages` None: unchanged.
 
-    os_text: for people.  packages: software_map.pack, and the hash of the section that it came from.
+    slots_free: for memory.  os_text: for people.  packages: software_map.pack, and the hash of the section that it
+    came from.
     notes: sections that could not be read, and why.
     """
 
@@ -43,6 +44,7 @@ class Inventory(msgspec.Struct, frozen=True):
     os: tuple[str, ...]
     os_text: str
     ram: int | None
+    slots_free: int | None
     software: Sha256 | None
     packages: bytes | None
     notes: str
@@ -151,6 +153,7 @@ def _make_latest(
         "report_number": number,
         "os": inventory.os_text,
         "ram": inventory.ram,
+        "slots_free": inventory.slots_free,
         "hostname_key": inventory.hostname.lower() if inventory.hostname else None,
         "notes": inventory.notes,
     }

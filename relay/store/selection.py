@@ -23,6 +23,7 @@ from protocol.selector import (
     Provisional,
     Ram,
     Selector,
+    SlotsFree,
     Software,
     Tag,
 )
@@ -100,7 +101,9 @@ def _term(term: Selector, organisation: OrganisationId, suggested: bool) -> tupl
             fits = devices.c.hostname_key.like(_like(pattern.lower()), escape="\\")
             return and_(devices.c.hostname_key.is_not(None), fits), and_(devices.c.hostname_key.is_not(None), ~fits)
         case Ram(order, size):
-            return _ordered(order, size)
+            return _compared(devices.c.ram, order, size)
+        case SlotsFree(comparison, count):
+            return _compared(devices.c.slots_free, comparison, count)
         case _:
             return false(), false()  # a finding: none is known here
 
@@ -115,13 +118,14 @@ def _like(pattern: str) -> str:
     return escaped.replace("*", "%").replace("?", "_")
 
 
-def _ordered(order: str, size: int) -> tuple[Clause, Clause]:
-    ram = devices.c.ram
-    # An integer beyond 64 bits is no bind value; no machine has as much memory.
-    size = min(size, 2**62)
+def _compared(column: ColumnElement[int | None], comparison: str, number: int) -> tuple[Clause, Clause]:
+    # An integer beyond 64 bits is no bind value; no machine has as much of anything.
+    number = min(number, 2**62)
     return {
-        "<": (ram < size, ram >= size),
-        "<=": (ram <= size, ram > size),
-        ">": (ram > size, ram <= size),
-        ">=": (ram >= size, ram < size),
-    }[order]
+        "<": (column < number, column >= number),
+        "<=": (column <= number, column > number),
+        ">": (column > number, column <= number),
+        ">=": (column >= number, column < number),
+        "=": (column == number, column != number),
+        "!=": (column != number, column == number),
+    }[comparison]

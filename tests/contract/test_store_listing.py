@@ -34,6 +34,10 @@ TERMS = (
     "ram>=4GiB",
     "ram<=4294967296B",
     "ram>999TiB",
+    "slots-free>0",
+    "slots-free<=1",
+    "slots-free=0",
+    "slots-free!=2",
     "host:pc-*",
     "host:*",
     "host:?c-?",
@@ -65,6 +69,7 @@ def fleet(seed: int, size: int = 40) -> list[tuple[dict, Facts, frozenset[str]]]
             "os": tuple(luck.sample(NAMES, luck.randint(0, 3))),
             "hostname": luck.choice((None, *HOSTS)),
             "ram": luck.choice((None, 2 << 30, 4 << 30, 16 << 30)),
+            "slots_free": luck.choice((None, 0, 1, 2)),
             "online": luck.random() < 0.5,
             "software": luck.choice((None, {}, {"firefox": "115.2"}, {"firefox": "130.0", "vim": "9"})),
         }
@@ -76,6 +81,7 @@ def fleet(seed: int, size: int = 40) -> list[tuple[dict, Facts, frozenset[str]]]
             hostname=row["hostname"],
             os=row["os"],
             ram_bytes=row["ram"],
+            slots_free=row["slots_free"],
             software=row["software"],
         )
         made.append((row, facts, frozenset(suggested)))

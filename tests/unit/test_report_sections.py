@@ -16,6 +16,7 @@ from protocol.sections.base import MAX_SECTION_BYTES, Section
 from protocol.sections.catalogue import MAX_ITEMS, SECTIONS, decode_section
 from protocol.sections.machine import System
 from protocol.sections.memory import Memory
+from protocol.sections.memory_slots import MemorySlot
 from protocol.sections.network import Interface, Network
 from protocol.sections.software import Package, Software
 from protocol.sections.storage import Disk, Filesystem, Storage
@@ -152,6 +153,9 @@ def test_facts_are_what_the_sections_say_and_unknown_where_they_say_nothing() ->
     )
     assert facts.os == ("linux", "debian", "ubuntu", "ubuntu-24.04")
     assert facts.hostname == "pc-7" and facts.ram_bytes == 4 << 30 and facts.software == {"firefox-esr": "128.3"}
+    slots = (MemorySlot(size=4 << 30), MemorySlot(size=0), MemorySlot(size=0))
+    laptop = facts_from(DEVICE, {"memory": Memory(board="slots", slots=slots)}, tags=None)
+    assert facts.slots_free is None and laptop.slots_free == 2 and laptop.ram_bytes is None
     nothing = facts_from(DEVICE, {}, tags=None)
     assert (nothing.hostname, nothing.ram_bytes, nothing.software, nothing.os) == (None, None, None, ())
     assert facts_from(DEVICE, {"software": Software()}, tags=None).software is None, (
