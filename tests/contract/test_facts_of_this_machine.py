@@ -115,8 +115,9 @@ async def test_software_is_what_dpkg_query_says_it_is() -> None:
     expected = sorted(line[1:] for line in lines if line[0] in ("installed", "triggers-pending", "triggers-awaited"))
     software: Software
     (software,) = await sections("software")
-    said = [[p.name, p.version, p.architecture, p.source, str(p.size_kib)] for p in software.packages]
-    assert software.systems == ("dpkg",) and len(said) > 50
+    ours = [package for package in software.packages if package.system == "dpkg"]
+    said = [[p.name, p.version, p.architecture, p.source, str(p.size_kib)] for p in ours]
+    assert "dpkg" in software.systems and len(said) > 50
     assert sorted(said) == [[*line[:4], line[4] or "0"] for line in expected]
 
 
