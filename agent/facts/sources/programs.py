@@ -21,6 +21,9 @@ SOCKET_DEADLINE_S = 10.0
 MAX_ENTRIES = 500
 """Of a folder with programs: more are a tree of something else."""
 
+MAX_ASKED = 30
+"""Folders of /opt about which rpm is asked, one by one: its list of all files is 30 MB."""
+
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 PROGRAM_FOLDERS = ("usr/local/bin", "usr/local/sbin", "usr/local/games")
@@ -186,11 +189,17 @@ def _owned(paths: list[str]) -> frozenset[str]:
     if below("var/lib/dpkg/status").exists():
         asked = ["dpkg-query", f"--root={places.ROOT}", "-S", *paths]
         owned |= {line.rsplit(": ", 1)[-1] for line in _lines(asked)}
-    if below("var/lib/rpm").exists() or below("usr/lib/sysimage/rpm").exists():
-        folder = below("var/lib/rpm") if below("var/lib/rpm").exists() else below("usr/lib/sysimage/rpm")
-        asked = ["rpm", "--dbpath", str(folder), "-qa", "--queryformat", "[%{FILENAMES}\\n]"]
-        owned |= {line for line in _lines(asked) if line.startswith("/opt/")} if any(folder.iterdir()) else set()
+    for database in (below("var/lib/rpm"), below("usr/lib/sysimage/rpm")):
+        if (database / "rpmdb.sqlite").exists() or (database / "Packages.db").exists():
+            owned |= {path for path in paths[:MAX_ASKED] if _is_rpm_s(path, database)}
     return frozenset(owned)
+
+
+def _is_rpm_s(path: str, database: Path) -> bool:
+    try:
+        return bool(run_tool(["rpm", "--dbpath", str(database), "-qf", path], deadline_s=TOOL_DEADLINE_S))
+    except Missing:
+        return False
 
 
 def _lines(argv: list[str]) -> list[str]:
