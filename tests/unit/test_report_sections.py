@@ -45,6 +45,9 @@ ABSURD = [
     ),
     ("network", b'{"default_routes":[{"family":7,"gateway":"","interface":"x"}]}'),
     ("software", b'{"packages":[["a","1","all","a",-1]]}'),
+    ("software", b'{"packages":[["a","1","all","a",1,"v","rpm",-1]]}'),
+    ("updates", b'{"updates":[["a","1","","yes"]]}'),
+    ("updates", b'{"refreshed_at":{"dpkg":-5}}'),
     ("battery", b'{"cells":[{"name":"BAT0","percent":400}]}'),
 ]
 
