@@ -146,7 +146,8 @@ def test_a_report_by_another_key_or_for_another_purpose_is_not_believed() -> Non
 
 def test_facts_are_what_the_sections_say_and_unknown_where_they_say_nothing() -> None:
     system = System(hostname="pc-7", family="linux", os_id="ubuntu", os_version="24.04", os_like=("debian",))
-    software = Software(systems=("dpkg",), packages=(Package(name="Firefox-esr", version="128.3"),))
+    by_hand = Package(name="firefox-esr", version="", system="files")
+    software = Software(systems=("dpkg",), packages=(Package(name="Firefox-esr", version="128.3"), by_hand))
     facts = facts_from(
         DEVICE,
         {"system": system, "memory": Memory(total=4 << 30), "software": software},

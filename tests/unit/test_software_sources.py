@@ -20,7 +20,7 @@ from agent.facts.collectors.software import software_section
 from agent.facts.collectors.updates import updates_section
 from agent.facts.parsers.restarts import kernel_reasons
 from agent.facts.source import Asked, Hung, Missing, Question, Source
-from agent.facts.sources import command, places, restarts
+from agent.facts.sources import command, places, programs, restarts
 from agent.facts.sources.command import run_tool
 from agent.facts.sources.packages import software_version
 from agent.facts.sources.unchanged import Kept, stamp_of
@@ -219,6 +219,25 @@ def test_a_package_that_comes_by_any_system_changes_the_version_of_software(root
         step()
         assert software_version() not in seen
         seen.add(software_version())
+
+
+def test_homes_that_do_not_answer_cost_their_own_source_alone_and_no_watch(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(root / "var/lib/dpkg/status", "Package: a\nStatus: install ok installed\nVersion: 1\n")
+    answers = threading.Event()
+
+    def hang() -> list[Path]:
+        answers.wait(60)
+        return []
+
+    monkeypatch.setattr(programs, "homes", hang)
+    assert software_version()
+    waiting = Asked(Hung(), CLOCK, CLOCK.monotonic() + 1.0, platform="linux")
+    section = software_section(waiting)
+    answers.set()
+    assert section.systems == ("dpkg",) and [package.name for package in section.packages] == ["a"]
+    assert "did not answer" in section.unavailable["flatpak"] and "files" in section.unavailable
 
 
 def test_lists_that_are_fetched_every_hour_change_the_section_once_a_day() -> None:

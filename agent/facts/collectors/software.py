@@ -12,8 +12,7 @@ def software_section(asked: Asked) -> Software:
     """Of every packaging system that is here. One that is not is nothing that is missing."""
     answered: list[str] = []
     found: list[Package] = []
-    here = [system for system in packages.systems_of(asked.platform) if system.is_here()]
-    for system in here:
+    for system in packages.systems_of(asked.platform):
         installed = asked.ask(system.source, None)
         if installed is None:
             continue
@@ -23,7 +22,7 @@ def software_section(asked: Asked) -> Software:
             asked.note(system.name, f"only the first {len(installed.packages)} packages are listed")
     if len(found) > MAX_PACKAGES:
         asked.note("software", f"only the first {MAX_PACKAGES} of {len(found)} packages are listed")
-    if not here:
+    if not answered and not asked.unavailable:
         asked.note("software", f"no packaging system that this release knows is on this system ({asked.platform})")
     found.sort(key=lambda one: (one.name, one.architecture, one.version, one.system))
     return Software(systems=tuple(answered), packages=tuple(found[:MAX_PACKAGES]), unavailable=asked.unavailable)

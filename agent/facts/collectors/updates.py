@@ -41,7 +41,7 @@ def updates_section(asked: Asked) -> Updates:
 
 def _dpkg(asked: Asked) -> tuple[tuple[Broken, ...], tuple[str, ...]]:
     """What the list of packages says beside; it is kept from the section on software, and parsed no second time."""
-    if asked.platform not in LINUX or not packages.DPKG.is_here():
+    if asked.platform not in LINUX:
         return (), ()
     installed = asked.ask(packages.DPKG.source, None)
     return (installed.broken, installed.held) if installed else ((), ())

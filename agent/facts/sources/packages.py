@@ -39,14 +39,12 @@ APK_DATABASES = ("lib/apk/db/installed", "usr/lib/apk/db/installed")
 
 
 class Packaging(msgspec.Struct, frozen=True):
-    """name: as in Package.system.  paths: what changes when packages do; it is asked where one of them is there."""
+    """name: as in Package.system.  watched: what changes when packages do, on the system's own disk: whoever looks at
+    it may not hang.  source: None where nothing of it is here; it alone looks into homes, which may be far away."""
 
     name: str
-    paths: Callable[[], list[Path]]
-    source: Source[Installed]
-
-    def is_here(self) -> bool:
-        return self.source.platforms == WINDOWS or any(path.exists() for path in self.paths())
+    watched: Callable[[], list[Path]]
+    source: Source[Installed | None]
 
 
 def _packaging(
@@ -54,11 +52,18 @@ def _packaging(
     paths: Callable[[], list[Path]],
     read: Callable[[], Installed],
     *,
+    watched: Callable[[], list[Path]] | None = None,
     platforms: frozenset[str] = LINUX,
     deadline_s: float = TOOL_DEADLINE_S + 5,
 ) -> Packaging:
-    kept = Kept(read, lambda: stamp_of(paths()))
-    return Packaging(name, paths, Source(name=name, ask=kept, platforms=platforms, deadline_s=deadline_s))
+    """paths: what the answer is read from; where none of them is, there is nothing to be asked."""
+
+    def ask() -> Installed | None:
+        return read() if platforms == WINDOWS or any(path.exists() for path in paths()) else None
+
+    kept = Kept(ask, lambda: stamp_of(paths()))
+    source = Source[Installed | None](name=name, ask=kept, platforms=platforms, deadline_s=deadline_s)
+    return Packaging(name, watched or paths, source)
 
 
 # -- databases that are read as files ---------------------------------------------------------------------------------
@@ -145,11 +150,17 @@ LINUX_SYSTEMS: tuple[Packaging, ...] = (
     _packaging("rpm", rpm_files, _rpm),
     _packaging("pacman", lambda: [below("var/lib/pacman/local")], _pacman, deadline_s=FILE_DEADLINE_S),
     _packaging("apk", _apk_paths, _apk, deadline_s=FILE_DEADLINE_S),
-    _packaging("flatpak", programs.flatpak_paths, programs.flatpak),
+    _packaging("flatpak", programs.flatpak_paths, programs.flatpak, watched=programs.watched_flatpak),
     _packaging("snap", lambda: [below("var/lib/snapd/snaps"), below("var/lib/snapd/sequence")], programs.snap),
     _packaging("nix", _nix_profiles, _nix),
     _packaging("homebrew", programs.brew_paths, programs.brew),
-    _packaging("files", programs.program_paths, programs.unmanaged, deadline_s=FILE_DEADLINE_S),
+    _packaging(
+        "files",
+        programs.program_paths,
+        programs.unmanaged,
+        watched=programs.watched_programs,
+        deadline_s=FILE_DEADLINE_S,
+    ),
 )
 
 
@@ -177,5 +188,5 @@ def software_version() -> str:
     import hashlib
     import sys
 
-    stamps = [stamp_of(system.paths()) for system in systems_of(sys.platform)] if sys.platform in LINUX else []
+    stamps = [stamp_of(system.watched()) for system in systems_of(sys.platform)] if sys.platform in LINUX else []
     return hashlib.sha256("\n\n".join(stamps).encode("utf-8", "replace")).hexdigest()[:32] if any(stamps) else ""

@@ -39,6 +39,11 @@ def flatpak_paths() -> list[Path]:
     return [path / ".changed" for path in _flatpak_installations()]
 
 
+def watched_flatpak() -> list[Path]:
+    """The system's alone: people's homes may be on a server that does not answer."""
+    return [below("var/lib/flatpak/.changed")]
+
+
 def _flatpak_installations() -> list[Path]:
     return [below("var/lib/flatpak"), *(home / ".local/share/flatpak" for home in homes())]
 
@@ -138,10 +143,13 @@ def brew() -> Installed:
 # -- what nobody manages ----------------------------------------------------------------------------------------------
 
 
+def watched_programs() -> list[Path]:
+    return [below("opt"), *(below(folder) for folder in PROGRAM_FOLDERS)]
+
+
 def program_paths() -> list[Path]:
     """Where people put programs by hand."""
-    inside = [home / folder for home in homes() for folder in HOME_FOLDERS]
-    return [below("opt"), *(below(folder) for folder in PROGRAM_FOLDERS), *inside]
+    return [*watched_programs(), *(home / folder for home in homes() for folder in HOME_FOLDERS)]
 
 
 def unmanaged() -> Installed:
