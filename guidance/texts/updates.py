@@ -12,7 +12,7 @@ TEXTS = (
         customer_does=N_("Install the updates that your device offers, and let it finish. Keep the charger in."),
         technician=N_("Security updates pending: {count} ({names})"),
         technician_does=N_("Install them. `auxilio show DEVICE updates` lists them."),
-        command="apt-get -y upgrade",
+        command="apt-get -y dist-upgrade",
         guide="updates",
     ),
     Guidance(
@@ -22,7 +22,7 @@ TEXTS = (
         customer_does=N_("Install the updates that your device offers, when it suits you."),
         technician=N_("Updates pending that are not for security: {count} ({names})"),
         technician_does=N_("Install them. `auxilio show DEVICE updates` lists them."),
-        command="apt-get -y upgrade",
+        command="apt-get -y dist-upgrade",
         guide="updates",
     ),
     Guidance(

@@ -268,3 +268,26 @@ def _read(parser: str, data: bytes) -> None:
         assert_plausible(INSTALLED[parser](data))
     else:
         assert_plausible_updates(PENDING[parser](data))
+
+
+LONG = 20_000
+HOSTILE_LINES = (
+    "a.b " + "1-" * LONG + " x y",
+    "Inst a [1] (" + "2 " * LONG,
+    "Inst a [1] (2 " + "a:" * LONG + " [x]",
+    "FEDORA-1 Important/Sec. " + "a.-" * LONG,
+    " " * LONG + "Title: " + ", Version: " * 2000,
+    " " * LONG + "(" * LONG,
+    "    " * LONG + "REG_SZ",
+    '"' + "\\\\" * LONG,
+    "/nix/store/" + "a" * 32 + "-" + "a-" * LONG,
+    "a-1" * LONG + " < 2",
+    "a" + "-1.1" * LONG + ".AppImage",
+    "x|" * LONG,
+)
+
+
+@pytest.mark.parametrize("line", HOSTILE_LINES, ids=lambda line: line[:16].strip())
+def test_a_line_made_to_keep_a_parser_busy_does_not(line: str) -> None:
+    for parser in (*INSTALLED, *PENDING):
+        _read(parser, line.encode())

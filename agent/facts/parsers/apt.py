@@ -11,6 +11,8 @@ from protocol.sections.updates import Update
 _INST = re.compile(r"Inst (\S+) \[([^\]\s]+)\] \((\S+) (.*?)\s*\[([a-z0-9-]+)\]\)")
 """Inst NAME [OLD] (NEW ORIGIN:VERSION/ARCHIVE, ... [ARCHITECTURE]); without OLD it is new here, and no update."""
 
+MAX_LINE_CHARS = 1024
+
 _SECURITY = re.compile(r"\bDebian-Security:|\b[\w-]+:\S*?-security\b", re.I)
 """The archives of Debian ("Debian-Security:12/stable-security"), Ubuntu ("Ubuntu:24.04/noble-security") and others."""
 
@@ -22,7 +24,7 @@ def parse_apt_upgrades(text: str) -> Pending:
 
 def _upgrades(text: str) -> Iterator[Update]:
     for line in text.splitlines():
-        match = _INST.match(line[:4096])
+        match = _INST.match(line[:MAX_LINE_CHARS])
         if match is None:
             continue
         name, old, new, origins, architecture = match.groups()

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from agent.facts.parsers.installed import Pending, pending, value
 from protocol.sections.updates import Update
 
-_ROW = re.compile(r"(\S+)\.([a-z0-9_]+)\s+(\S*\d\S*-\S+)\s+(\S+)\s*\Z")
-_WRAPPED = re.compile(r"(\S+\.[a-z0-9_]+)\s*\Z")
-_ADVISORY = re.compile(r"\S+\s+(\S+?/Sec\.|security|Security)\s+(?:\S+\s+)?(\S+)\.([a-z0-9_]+)(?:\s.*)?\Z")
+_ARCHITECTURE = re.compile(r"[a-z0-9_]+\Z")
+_EPOCH = re.compile(r"\A\d+:")
+MAX_LINE_CHARS = 1024
 
 
 def parse_dnf_upgrades(text: str, security: frozenset[str] = frozenset()) -> Pending:
@@ -23,36 +23,47 @@ def parse_dnf_upgrades(text: str, security: frozenset[str] = frozenset()) -> Pen
 
 
 def _upgrades(text: str, security: frozenset[str]) -> Iterator[Update]:
-    name = ""
+    wrapped: list[str] = []
     for line in text.splitlines():
         if line.strip().lower().startswith("obsoleting packages"):
             return
-        match = _ROW.match((f"{name} " if name else "") + line[:1024].strip())
-        name = ""
-        if match is None:
-            wrapped = _WRAPPED.match(line[:1024])
-            name = wrapped[1] if wrapped else ""
+        cells = [*wrapped, *line[:MAX_LINE_CHARS].split()]
+        wrapped = cells if len(cells) == 1 and _named(cells[0]) else []
+        if len(cells) != 3 or "-" not in cells[1] or not any(character.isdigit() for character in cells[1]):
             continue
-        package, architecture, version, repository = (value(part) for part in match.groups())
-        yield Update(
-            name=package,
-            version=version,
-            security=f"{package}-{_without_epoch(version)}" in security,
-            system="rpm",
-            architecture=architecture,
-            origin=repository,
-        )
+        named = _named(cells[0])
+        if named is not None:
+            package, architecture = named
+            version = value(cells[1])
+            yield Update(
+                name=package,
+                version=version,
+                security=f"{package}-{_EPOCH.sub('', version)}" in security,
+                system="rpm",
+                architecture=architecture,
+                origin=value(cells[2]),
+            )
+
+
+def _named(cell: str) -> tuple[str, str] | None:
+    """ "kernel.x86_64" as name and architecture; None for what is no package."""
+    name, dot, architecture = cell.rpartition(".")
+    return (value(name), value(architecture)) if dot and name and _ARCHITECTURE.match(architecture) else None
 
 
 def parse_dnf_advisories(text: str) -> frozenset[str]:
-    """`dnf updateinfo list --security`, of versions 4 and 5: the packages as name-version-release, without epoch."""
+    """`dnf updateinfo list --security`, of versions 4 and 5: the packages as name-version-release, without epoch.
+
+    A row is an advisory, "Important/Sec." or "security" with a severity behind it, and a package; 5 adds a date.
+    """
     found: set[str] = set()
     for line in text.splitlines():
-        match = _ADVISORY.match(line[:1024].strip())
-        if match and "-" in match[2]:
-            found.add(re.sub(r"-\d+:", "-", value(match[2])))
+        cells = line[:MAX_LINE_CHARS].split()
+        if len(cells) < 3 or not (cells[1].endswith("/Sec.") or cells[1].lower() == "security"):
+            continue
+        for cell in cells[2:4]:
+            named = _named(cell)
+            if named is not None and named[0].count("-") >= 2:
+                found.add(re.sub(r"-\d+:", "-", named[0]))
+                break
     return frozenset(found)
-
-
-def _without_epoch(version: str) -> str:
-    return re.sub(r"\A\d+:", "", version)
