@@ -174,3 +174,12 @@ def test_sections_are_the_same_bytes_for_the_same_facts() -> None:
     assert encode(storage) == encode(again)
     network = Network(interfaces=(Interface(name="lo", up=True),), dns_stub="127.0.0.53")
     assert decode_section("network", encode(network)) == network
+
+
+def test_a_package_of_yesterday_and_one_of_tomorrow_are_both_read() -> None:
+    yesterday = decode_section("software", b'{"systems":["dpkg"],"packages":[["a","1","all","a",7]]}')
+    assert isinstance(yesterday, Software)
+    assert yesterday.packages == (Package(name="a", version="1", architecture="all", source="a", size_kib=7),)
+    assert (yesterday.packages[0].system, yesterday.packages[0].installed_at) == ("dpkg", None)
+    tomorrow = decode_section("software", b'{"packages":[["a","1","","",0,"v","rpm",1700000000,"new",[1]]]}')
+    assert isinstance(tomorrow, Software) and tomorrow.packages[0].system == "rpm"

@@ -144,11 +144,15 @@ REFRESHES = {"result": [{"name": "firefox", "version": "129.0-1", "download-size
 INFO = {"result": {"refresh": {"last": "2026-11-27T08:00:00+01:00"}}}
 
 
+REFUSED: set[str] = set()
+"""What snapd keeps from whoever is not root."""
+
+
 class _Snapd(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         answers: dict[str, Any] = {"/v2/snaps": SNAPS, "/v2/find?select=refresh": REFRESHES, "/v2/system-info": INFO}
         body = json.dumps(answers[self.path]).encode()
-        self.send_response(200)
+        self.send_response(401 if self.path in REFUSED else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -180,6 +184,13 @@ def test_snaps_and_their_refreshes_are_what_snapd_s_socket_says() -> None:
     assert section.systems == ("snap",) and section.refreshed_at == {"snap": 1_795_762_800}
     [update] = section.updates
     assert (update.name, update.version, update.size_kib) == ("firefox", "129.0-1", 87_891)
+
+
+@pytest.mark.usefixtures("snapd")
+def test_what_snapd_refuses_is_not_known_and_not_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "REFUSED", {"/v2/find?select=refresh"})
+    section = updates_section(asked())
+    assert section.systems == () and "401" in section.unavailable["snap_updates"]
 
 
 # -- changes ----------------------------------------------------------------------------------------------------------

@@ -111,7 +111,10 @@ def ask_snapd(path: str) -> bytes:
     connection = Snapd("localhost")
     try:
         connection.request("GET", path)
-        return connection.getresponse().read(MAX_ANSWER_BYTES)
+        response = connection.getresponse()
+        if response.status != http.client.OK:  # an error is JSON as well, and would read as "none"
+            raise OSError(f"snapd answers {response.status} to {path}")
+        return response.read(MAX_ANSWER_BYTES)
     except http.client.HTTPException as exc:
         raise OSError(f"snapd does not speak HTTP: {exc}") from exc
     finally:
