@@ -170,7 +170,7 @@ def test_collecting_imports_nothing_heavy_and_psutil_only_when_it_is_used() -> N
     assert "psutil" not in before and "psutil" in after
 
 
-PACKAGING_TOOLS = {"apt-get", "dpkg", "dpkg-query", "dnf", "flatpak", "pacman", "rpm", "snap", "zypper"}
+PACKAGING_TOOLS = {"apt", "apt-get", "dpkg", "dpkg-query", "dnf", "flatpak", "pacman", "rpm", "snap", "zypper"}
 
 
 def test_collecting_starts_no_program_but_tools_that_know_packages() -> None:

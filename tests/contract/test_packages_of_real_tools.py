@@ -9,6 +9,7 @@ import pytest
 
 from agent.facts.collectors.software import software_section
 from agent.facts.collectors.updates import updates_section
+from agent.facts.parsers.apt import parse_apt_upgrades
 from agent.facts.parsers.dnf import parse_dnf_advisories, parse_dnf_upgrades
 from agent.facts.parsers.flatpak import UPDATE_COLUMNS, parse_flatpak_updates
 from agent.facts.parsers.pacman import parse_pacman_upgrades
@@ -198,18 +199,14 @@ def test_flatpak_s_applications_are_what_flatpak_says(
     assert (update.name, update.version, update.origin) == ("org.example.Lamp", "23.08", "lab")
 
 
-def test_apt_s_updates_here_are_among_those_that_apt_lists() -> None:
-    need("apt")
+def test_apt_s_updates_here_are_those_that_a_simulated_upgrade_would_install() -> None:
+    need("apt", "apt-get")
     section = updates_section(asked())
     assert "dpkg" in section.systems
-    theirs = {}
-    for line in run("apt", "list", "--upgradable").splitlines():
-        if "/" in line and "[" in line:
-            name, rest = line.split("/", 1)
-            _archives, version, architecture, *_ = rest.split()
-            theirs[(name, architecture)] = (version, rest.rsplit(": ", 1)[-1].rstrip("]"))
-    ours = {(u.name, u.architecture): (u.version, u.installed) for u in section.updates if u.system == "dpkg"}
-    assert {key: value for key, value in ours.items() if theirs.get(key) != value} == {}
+    simulated = parse_apt_upgrades(run("apt-get", "-s", "-qq", "-o", "Debug::NoLocking=1", "dist-upgrade")).updates
+    ours = {(u.name, u.architecture): (u.version, u.installed, u.security) for u in section.updates}
+    theirs = {(u.name, u.architecture): (u.version, u.installed, u.security) for u in simulated}
+    assert {key: value for key, value in theirs.items() if ours.get(key) != value} == {}
     lists = Path("/var/lib/apt/lists")
     if any(lists.glob("*Packages*")):
         assert 0 < section.refreshed_at["dpkg"] <= time.time()

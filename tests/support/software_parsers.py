@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.facts.parsers.apk import parse_apk_installed, parse_apk_upgrades
-from agent.facts.parsers.apt import parse_apt_upgrades
+from agent.facts.parsers.apt import parse_apt_list, parse_apt_upgrades
 from agent.facts.parsers.console_text import text_of
 from agent.facts.parsers.dnf import parse_dnf_advisories, parse_dnf_upgrades
 from agent.facts.parsers.dpkg import parse_dpkg_status
@@ -51,6 +51,7 @@ INSTALLED: dict[str, Callable[[bytes], Installed]] = {
 
 PENDING: dict[str, Callable[[bytes], Pending]] = {
     "apt": lambda data: parse_apt_upgrades(_plain(data)),
+    "apt list": lambda data: parse_apt_list(_plain(data)),
     "dnf": lambda data: parse_dnf_upgrades(_plain(data), parse_dnf_advisories(_plain(data))),
     "zypper": lambda data: parse_zypper_updates(_plain(data)),
     "zypper patches": lambda data: parse_zypper_patches(_plain(data)),

@@ -157,6 +157,12 @@ WINDOWS_UPDATE = {
 @pytest.mark.parametrize(
     ("parser", "text", "expected"),
     [
+        (
+            "apt list",
+            "Listing...\nlibssl3/jammy-updates,jammy-security 3.0.2-1 i386 [upgradable from: 3.0.2-0]\n",
+            ("libssl3", "3.0.2-1", "3.0.2-0", True, False),
+        ),
+        ("apt list", "nano/stable 8-1 amd64 [upgradable from: 7-1]\n", ("nano", "8-1", "7-1", False, False)),
         ("apk version", "busybox-1.36.1-r2   < 1.36.1-r5\n", ("busybox", "1.36.1-r5", "1.36.1-r2", False, False)),
         ("apk version", "py3-a-b-2.0_rc1-r0 < 2.0-r0\n", ("py3-a-b", "2.0-r0", "2.0_rc1-r0", False, False)),
         ("pacman -Qu", "linux 6.1-1 -> 6.2-1\nx 1 -> 2 [ignored]\n", ("linux", "6.2-1", "6.1-1", False, False)),

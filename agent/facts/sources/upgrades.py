@@ -68,10 +68,16 @@ APT_LISTS = "var/lib/apt/lists"
 
 
 def _apt() -> Pending:
-    """A simulation takes no lock. dist-upgrade: a new kernel is a new package, which `upgrade` would leave out."""
-    from agent.facts.parsers.apt import parse_apt_upgrades
+    """Its list costs a tenth of a simulation, which is left for an apt that is older than the list (1.0).
 
-    return parse_apt_upgrades(_text(["apt-get", "-s", "-qq", "-o", "Debug::NoLocking=1", "dist-upgrade"]))
+    dist-upgrade: a new kernel is a new package, which `upgrade` would leave out. Neither takes a lock.
+    """
+    from agent.facts.parsers.apt import parse_apt_list, parse_apt_upgrades
+
+    try:
+        return parse_apt_list(_text(["apt", "-qq", "list", "--upgradable"]))
+    except Missing:
+        return parse_apt_upgrades(_text(["apt-get", "-s", "-qq", "-o", "Debug::NoLocking=1", "dist-upgrade"]))
 
 
 def _apt_depends() -> list[Path]:
