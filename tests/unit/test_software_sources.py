@@ -303,6 +303,34 @@ def test_a_tool_s_cpu_time_is_its_source_s(tools: Path) -> None:
     assert question.failure is None and question.cpu_s >= question.children_s > 0
 
 
+def test_each_system_s_tool_is_asked_for_its_updates_and_yum_before_dnf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, tools = tmp_path / "root", tmp_path / "tools"
+    monkeypatch.setattr(places, "ROOT", root)
+    monkeypatch.setattr(command, "PATH", f"{tools}:{tmp_path / 'shell'}")
+    put(tmp_path / "shell/x")
+    for program in ("sh", "cat", "printf"):
+        (tmp_path / "shell" / program).symlink_to(f"/bin/{program}")
+    put(root / "var/lib/rpm/Packages")
+    (root / "var/lib/pacman/local").mkdir(parents=True)
+    put(root / "lib/apk/db/installed")
+    put(root / "var/cache/apk/APKINDEX.x.tar.gz")
+    advisories = "FEDORA-1 Important/Sec. lamp-2-1.x86_64\n"
+    rows = "lamp.x86_64  2-1  lab\n"
+    script(tools, "yum", f"case $4 in list) printf '{advisories}';; *) printf '{rows}'; exit 100;; esac")
+    script(tools, "pacman", "printf 'oil 1-1 -> 1-2\\n'")
+    script(tools, "apk", "printf 'wick-1-r0   < 1-r1\\n'")
+    section = updates_section(asked())
+    assert section.systems == ("rpm", "pacman", "apk"), section.unavailable
+    assert [(u.name, u.system, u.version, u.security) for u in section.updates] == [
+        ("lamp", "rpm", "2-1", True),
+        ("oil", "pacman", "1-2", False),
+        ("wick", "apk", "1-r1", False),
+    ]
+    assert set(section.refreshed_at) == {"apk"}
+
+
 # -- restarts ---------------------------------------------------------------------------------------------------------
 
 

@@ -99,11 +99,13 @@ def _has_rpm(tool: str) -> bool:
 
 
 def _dnf() -> Pending:
+    """Or yum, before dnf: it takes the same words but for the advisories'."""
     from agent.facts.parsers.dnf import parse_dnf_advisories, parse_dnf_upgrades
 
-    upgrades = _text(["dnf", "-q", "-C", "check-update"], good=(0, 100))  # 100: there are some
+    tool, security = ("dnf", "--security") if find_tool("dnf") else ("yum", "security")
+    upgrades = _text([tool, "-q", "-C", "check-update"], good=(0, 100))  # 100: there are some
     try:
-        advisories = parse_dnf_advisories(_text(["dnf", "-q", "-C", "updateinfo", "list", "--security"]))
+        advisories = parse_dnf_advisories(_text([tool, "-q", "-C", "updateinfo", "list", security]))
     except Missing:
         advisories = frozenset()  # repositories without advisories have updates all the same
     return parse_dnf_upgrades(upgrades, advisories)
@@ -194,7 +196,7 @@ LINUX_UPGRADES: tuple[Upgrades, ...] = (
     ),
     _upgrades(
         "rpm",
-        lambda: _has_rpm("dnf") and not _has_rpm("zypper"),
+        lambda: (_has_rpm("dnf") or _has_rpm("yum")) and not _has_rpm("zypper"),
         _dnf,
         refreshed_at=_dnf_refreshed,
         depends_on=lambda: [*rpm_files(), *_dnf_caches()],
