@@ -64,6 +64,15 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     battery_low_percent: float = 10
     """Half an hour, on most."""
 
+    updates_pending: float = 1
+    """Updates that are not for security. One is worth knowing."""
+
+    update_lists_days: float = 14
+    """Since they were fetched. Systems do it daily; after two weeks of a holiday it is caught up within a day."""
+
+    support_ends_days: float = 90
+    """Before the end. An upgrade of a fleet, or a new device, takes a quarter of a year to plan."""
+
     @classmethod
     def with_changes(cls, changes: Mapping[str, float]) -> Thresholds:
         """The defaults with what a policy sets. A name that this release does not know is another release's."""
