@@ -31,7 +31,20 @@ It names the same sections, so that a KiB is all that it costs."""
 CONNECTIVITY_S = 3600.0
 """Between two climbs of the ladder while all is well: each opens some connections to the relay."""
 
-INTERVALS_S: Mapping[str, float] = {"software": SOFTWARE_S, "connectivity": CONNECTIVITY_S}
+HEALTH_S = 3600.0
+"""Between two questions to the disks: what wears out takes months, and each question is a little work for them."""
+
+PROGRAMS_S = 900.0
+"""Between two looks that start a program or two: a hundredth of a second's work each."""
+
+INTERVALS_S: Mapping[str, float] = {
+    "software": SOFTWARE_S,
+    "connectivity": CONNECTIVITY_S,
+    "health": HEALTH_S,
+    "startup": HEALTH_S,
+    "services": PROGRAMS_S,
+    "devices": PROGRAMS_S,
+}
 
 FIRST_S: Mapping[str, float] = {"connectivity": 90.0}
 """From the start to the first look: the first report does not wait for the network's slowest answer."""
