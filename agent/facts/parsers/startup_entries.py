@@ -12,6 +12,12 @@ from protocol.sections.startup import StartupProgram
 MAX_NAME_CHARS = 120
 MAX_PROGRAMS = 256
 
+_WINDOWS = re.compile(r"(?i)([a-z]:\\[^\"]*?\.(?:exe|com|bat|cmd|lnk))\b")
+"""Windows tries each space as the end of the file's name."""
+
+_BEFORE = frozenset({"env", "/usr/bin/env", "sh", "/bin/sh", "bash", "/bin/bash"})
+"""What runs another program."""
+
 
 def parse_desktop_entry(text: str, file: str, owner: str = "") -> StartupProgram | None:
     """One *.desktop file of an autostart folder; None where it describes nothing that starts.
@@ -42,17 +48,19 @@ def parse_desktop_entry(text: str, file: str, owner: str = "") -> StartupProgram
 
 def program_of(command: str) -> str:
     """The file's name in a command line of either kind of system, without folder and arguments."""
+    if windows := _WINDOWS.match(command.strip('" ')):
+        return windows[1].rpartition("\\")[2][:MAX_NAME_CHARS]
     try:
         words = shlex.split(command[:1000], posix="\\" not in command)
     except ValueError:
         words = command[:1000].split()
     words = [word.strip('"') for word in words]
-    while words and (words[0] in ("env", "/usr/bin/env", "sh", "/bin/sh", "-c") or re.match(r"[A-Z_]+=", words[0])):
+    while words and (words[0] in _BEFORE or re.match(r"[A-Za-z_]\w*=", words[0])):
         words = words[1:]
-    first = words[0] if words else ""
-    if unquoted := re.match(r"(?i)([a-z]:\\[^\"]*?\.(?:exe|com|bat|cmd|lnk))\b", command.strip('"')):
-        first = unquoted[1]  # Windows tries each space as the end of the file's name
-    return re.split(r"[/\\]", first)[-1][:MAX_NAME_CHARS]
+    if len(words) > 1 and words[0] == "-c":  # of a shell: what follows is a command line of its own
+        return program_of(words[1])
+    first = words[0].split(maxsplit=1) if words else []
+    return re.split(r"[/\\]", first[0])[-1][:MAX_NAME_CHARS] if first else ""
 
 
 class RunValue(msgspec.Struct, frozen=True):
