@@ -254,6 +254,8 @@ Zebra not accepting requests since Sat 28 Nov 2026 09:00:00 -
 Office-12               dana              1024   Sat 28 Nov 2026 10:00:01
 Office-13               dana              1024   Sat 28 Nov 2026 10:00:02
 Zebra-9                 root              4096   Sat 28 Nov 2026 10:00:02
+\tStatus: waiting
+\tAlerts: printer-stopped
 """
 
 

@@ -28,6 +28,8 @@ def parse_printers(text: str) -> tuple[Printer, ...]:
     waiting: dict[str, int] = {}
     accepting: dict[str, bool] = {}
     for line in text.splitlines():
+        if not line[:1].isspace():
+            current = ""  # what follows is of something else: jobs have alerts of their own
         if found := _PRINTER.match(line):
             current = found[1]
             if len(printers) < MAX_PRINTERS:
@@ -50,5 +52,5 @@ def parse_printers(text: str) -> tuple[Printer, ...]:
 
 
 def _reasons(text: str) -> tuple[str, ...]:
-    words = (word for word in re.split(r"[,\s]+", text) if re.fullmatch(r"[a-z0-9.-]{2,80}", word))
+    words = (word for word in re.split(r"[,+\s]+", text) if re.fullmatch(r"[a-z0-9.-]{2,80}", word))
     return tuple(word for word in words if word != "none")[:MAX_REASONS]

@@ -1,0 +1,241 @@
+"""Programs that are asked: bounded in time and size, paid for by whoever asked; and sources that need one, or root."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.facts import source as source_module
+from agent.facts.collectors.health import health_section, services_section
+from agent.facts.parsers.smartctl import SmartDevice
+from agent.facts.source import Asked, Hung, Missing, Source
+from agent.facts.sources import health, heat, plugged, programs, service_state, startup
+from agent.facts.sources.programs import MAX_OUTPUT_BYTES, run
+from protocol.sections.health import DiskHealth
+from protocol.sections.startup import StartupProgram
+from protocol.system_clock import SystemClock
+from tests.support.samples import ROOT
+
+CLOCK = SystemClock()
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="scripts of a POSIX shell")
+
+
+def asked(platform: str = "linux") -> Asked:
+    return Asked(Hung(), CLOCK, CLOCK.monotonic() + 60, platform=platform)
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is searched for programs before all others."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setattr(source_module, "is_root", lambda: True)
+    return folder
+
+
+def script(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+
+
+# -- programs -------------------------------------------------------------------------------------------------------
+
+
+def test_a_program_is_run_in_the_c_locale_with_nothing_to_read(path: Path) -> None:
+    script(path, "tell", 'echo "$LC_ALL $1"; cat; echo fault >&2; echo more >&2; exit 3')
+    printed = run("tell", "a b", deadline_s=30)
+    assert (printed.status, printed.text, printed.fault) == (3, "C a b\n", "fault")
+
+
+def test_a_program_that_does_not_end_is_killed_and_one_that_never_stops_talking_is_cut(path: Path) -> None:
+    script(path, "hangs", "exec sleep 600")
+    with pytest.raises(Missing, match="hangs did not end within"):
+        run("hangs", deadline_s=0.2)
+    script(path, "talks", "exec yes")
+    printed = run("talks", deadline_s=60)
+    assert len(printed.output) == MAX_OUTPUT_BYTES and printed.status != 0
+
+
+def test_a_program_s_work_is_on_the_account_of_its_section(path: Path) -> None:
+    script(path, "works", "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; echo done")
+    a = asked()
+    assert a.ask(Source(name="works", ask=lambda: run("works", deadline_s=60).text, deadline_s=60), "") == "done\n"
+    assert a.cpu_s > 0.01
+
+
+def test_a_source_that_needs_a_program_or_root_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "is_root", lambda: False)
+    a = asked()
+    a.ask(Source(name="x", ask=lambda: 1, program="no-such-program-at-all"), None)
+    a.ask(Source(name="y", ask=lambda: 1, root=True), None)
+    assert a.unavailable == {"x": "the program no-such-program-at-all is not installed", "y": "only root may ask it"}
+    with pytest.raises(Missing, match="not installed"):
+        run("no-such-program-at-all", deadline_s=5)
+
+
+# -- disks ----------------------------------------------------------------------------------------------------------
+
+SCAN = (
+    '{"devices":[{"name":"/dev/sda","type":"scsi"},{"name":"/dev/sdb","type":"scsi"},{"name":"/dev/sdc","type":"sat"}]}'
+)
+ASLEEP = '{"smartctl":{"exit_status":2,"messages":[{"string":"Device is in STANDBY mode, exit(2)"}]}}'
+BRIDGE = '{"smartctl":{"exit_status":1,"messages":[{"string":"Unknown USB bridge; use the -d option"}]}}'
+
+
+def test_each_disk_is_asked_by_itself_and_a_sleeping_or_hidden_one_is_told(path: Path) -> None:
+    sample = ROOT / "storage" / "smartctl-scrutiny-smart-fail2.json"
+    if not sample.exists():
+        pytest.skip("the recorded files are not at hand")
+    script(
+        path,
+        "smartctl",
+        f"""case "$*" in
+*--scan*) echo '{SCAN}' ;;
+*"-d sat /dev/sda"*) cat {sample}; exit 216 ;;
+*/dev/sda) echo '{BRIDGE}'; exit 1 ;;
+*"-n standby"*/dev/sdb) echo '{ASLEEP}'; exit 2 ;;
+*) echo nonsense; exit 1 ;;
+esac""",
+    )
+    section = health_section(asked())
+    by_name = {disk.name: disk for disk in section.disks}
+    assert by_name["sda"].passed is False and by_name["sda"].pending == 8, "a bridge that needed to be told of"
+    assert by_name["sdb"] == DiskHealth(name="sdb", asleep=True)
+    assert section.unavailable == {"smart sdc": "smartctl printed nothing that can be read"}
+
+
+def test_disks_behind_a_controller_are_told_apart() -> None:
+    names = [health.smart_of(SmartDevice("/dev/bus/0", f"megaraid,{number}")).name for number in range(2)]
+    assert names == ["smart 0 megaraid,0", "smart 0 megaraid,1"]
+
+
+def test_memory_s_errors_are_summed_over_its_controllers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "EDAC", tmp_path)
+    assert health.MEMORY_ERRORS.ask() is None
+    for number, (corrected, lost) in enumerate(((3, 0), (4, 1))):
+        folder = tmp_path / f"mc{number}"
+        folder.mkdir()
+        (folder / "ce_count").write_text(f"{corrected}\n")
+        (folder / "ue_count").write_text(f"{lost}\n")
+    assert health.MEMORY_ERRORS.ask() == (7, 1)
+
+
+# -- services -------------------------------------------------------------------------------------------------------
+
+
+def test_failed_units_come_with_their_details_in_three_programs(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_state, "BOOTED", tmp_path)
+    listed = '[{"unit":"cups.service","sub":"failed","description":"CUPS"},{"unit":"x.service","sub":"auto-restart"}]'
+    show = "Id=cups.service\\nResult=exit-code\\nExecMainStatus=1\\n\\nId=x.service\\nNRestarts=40\\n"
+    script(
+        path,
+        "systemctl",
+        f"""echo "$*" >> {tmp_path}/asked
+case "$*" in
+*SystemState*) echo SystemState=degraded ;;
+list-units*json*) echo '{listed}' ;;
+*"-- cups.service x.service") printf '{show}' ;;
+*) exit 1 ;;
+esac""",
+    )
+    section = services_section(asked())
+    assert (section.manager, section.state) == ("systemd", "degraded")
+    [cups], [x] = section.failed, section.restarting
+    assert (cups.name, cups.result, cups.status, x.name, x.restarts) == (
+        "cups.service",
+        "exit-code",
+        1,
+        "x.service",
+        40,
+    )
+    assert len((tmp_path / "asked").read_text().splitlines()) == 3
+    script(path, "systemctl", 'echo "Failed to connect to bus" >&2; exit 1')
+    assert services_section(asked()).unavailable["systemd"] == "Failed to connect to bus"
+
+
+# -- heat, USB and autostart, from folders like the kernel's --------------------------------------------------------
+
+
+def fill(folder: Path, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(value)
+
+
+def test_heat_is_read_from_hwmon_and_else_from_thermal_zones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heat, "HWMON", tmp_path / "hwmon")
+    monkeypatch.setattr(heat, "THERMAL", tmp_path / "thermal")
+    monkeypatch.setattr(heat, "CPUS", tmp_path / "cpu")
+    monkeypatch.setattr(heat, "RASPBERRY", tmp_path / "get_throttled")
+    fill(tmp_path / "hwmon/hwmon0", {"name": "k10temp\n", "temp1_input": "61500\n", "temp1_label": "Tctl\n"})
+    fill(tmp_path / "thermal/thermal_zone0", {"type": "cpu-thermal\n", "temp": "55000\n"})
+    fill(tmp_path / "thermal/thermal_zone0", {"trip_point_0_type": "critical\n", "trip_point_0_temp": "110000\n"})
+    fill(tmp_path / "cpu", {f"cpu{n}/thermal_throttle/package_throttle_count": f"{n * 7}\n" for n in range(3)})
+    fill(tmp_path, {"get_throttled": "0x50000\n"})
+    [chip] = heat.CHIPS.ask()
+    assert [(s.chip, s.label, s.celsius) for s in chip.sensors] == [("k10temp", "Tctl", 62)]
+    assert [(s.chip, s.celsius, s.critical_c) for s in heat.ZONES.ask()] == [("cpu-thermal", 55, 110)]
+    assert heat.THROTTLED.ask() == 14
+    assert heat.UNDER_VOLTAGE.ask() is True
+    fill(tmp_path, {"get_throttled": "0x0\n"})
+    assert heat.UNDER_VOLTAGE.ask() is False
+
+
+def test_usb_is_read_with_its_functions_and_ports_that_were_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugged, "USB", tmp_path)
+    fill(tmp_path / "usb1", {"idVendor": "1d6b", "idProduct": "0002", "bDeviceClass": "09"})
+    fill(tmp_path / "usb1/1-0:1.0/usb1-port2", {"over_current_count": "1\n"})
+    fill(tmp_path / "usb1/1-0:1.0/usb1-port3", {"over_current_count": "0\n"})
+    fill(tmp_path / "1-2", {"idVendor": "0781", "idProduct": "5567", "product": "Cruzer\n", "speed": "480\n"})
+    fill(tmp_path / "1-2:1.0", {"bInterfaceClass": "08\n", "driver/module": ""})
+    [stick] = plugged.USB_DEVICES.ask()
+    assert (stick.id, stick.product, stick.kinds, stick.driver, stick.speed_mbps) == (
+        "0781:5567",
+        "Cruzer",
+        ("storage",),
+        True,
+        480,
+    )
+    assert plugged.OVER_CURRENT.ask() == ("usb1-port2",)
+
+
+def test_autostart_of_everybody_and_of_each_home_is_read_but_no_link_and_no_pipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    monkeypatch.setattr(startup, "AUTOSTART", tmp_path / "xdg")
+    monkeypatch.setattr(startup, "USER_UNITS", tmp_path / "units")
+    monkeypatch.setattr(startup, "HOMES", tmp_path / "home")
+    monkeypatch.setattr(startup, "ROOT_HOME", tmp_path / "root")
+    monkeypatch.setattr(startup, "is_root", lambda: True)
+    entry = "[Desktop Entry]\nName=Chat\nExec=/opt/chat/chat --token=x\n"
+    fill(tmp_path, {"xdg/chat.desktop": entry, "home/dana/.config/autostart/own.desktop": entry, "secret": entry})
+    fill(tmp_path, {"home/dana/.config/systemd/user/default.target.wants/sync.service": ""})
+    mine = tmp_path / "home/dana/.config/autostart"
+    (mine / "link.desktop").symlink_to(tmp_path / "secret")
+    os.mkfifo(mine / "pipe.desktop")
+    assert startup.AUTOSTARTS.ask() == (
+        StartupProgram(name="Chat", program="chat", how="autostart"),
+        StartupProgram(name="Chat", program="chat", how="autostart", owner="dana"),
+        StartupProgram(name="sync.service", program="sync.service", how="unit", owner="dana"),
+    )
+
+
+def test_printers_are_not_asked_for_where_there_is_no_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*words: str, deadline_s: float) -> programs.Printed:
+        raise AssertionError("a question would start CUPS")
+
+    monkeypatch.setattr(plugged, "run", never)
+    monkeypatch.setattr(plugged, "QUEUES", tmp_path / "printers.conf")
+    assert plugged.PRINTERS.ask() == ()
+    (tmp_path / "printers.conf").write_text("")
+    assert plugged.PRINTERS.ask() == ()
