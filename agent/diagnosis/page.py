@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from agent.diagnosis.look import Diagnosis
+from agent.diagnosis.page_parts import what_wears
 from agent.messages import say
 from guidance.catalogue import guidance_for
 from guidance.guides import guide_text
@@ -56,6 +57,7 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         *(_rung(rung) for rung in diagnosis.connectivity.rungs),
         "</table>",
         *_bars(diagnosis),
+        *what_wears(diagnosis.sections),
         *_not_available(diagnosis),
         *_guides(diagnosis, language),
     ]
