@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from agent.facts import source as source_module
+from agent.facts.collectors import health as health_collector
+from agent.facts.collectors.battery import battery_section
 from agent.facts.collectors.health import health_section, services_section
+from agent.facts.collectors.surroundings import startup_section
+from agent.facts.parsers.power_supply import Supply
 from agent.facts.parsers.smartctl import SmartDevice
 from agent.facts.source import Asked, Hung, Missing, Source
-from agent.facts.sources import health, heat, plugged, programs, service_state, startup
+from agent.facts.sources import crashes, health, heat, plugged, power, programs, service_state, startup
+from agent.facts.sources.kernel_log import KernelLog
 from agent.facts.sources.programs import MAX_OUTPUT_BYTES, run
+from protocol.sections.battery import Cell
 from protocol.sections.health import DiskHealth
 from protocol.sections.startup import StartupProgram
 from protocol.system_clock import SystemClock
@@ -210,8 +217,6 @@ def test_usb_is_read_with_its_functions_and_ports_that_were_switched_off(
 def test_autostart_of_everybody_and_of_each_home_is_read_but_no_link_and_no_pipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import os
-
     monkeypatch.setattr(startup, "AUTOSTART", tmp_path / "xdg")
     monkeypatch.setattr(startup, "USER_UNITS", tmp_path / "units")
     monkeypatch.setattr(startup, "HOMES", tmp_path / "home")
@@ -239,3 +244,96 @@ def test_printers_are_not_asked_for_where_there_is_no_queue(tmp_path: Path, monk
     assert plugged.PRINTERS.ask() == ()
     (tmp_path / "printers.conf").write_text("")
     assert plugged.PRINTERS.ask() == ()
+
+
+# -- other systems' programs, played by scripts that print what was recorded ----------------------------------------
+
+
+def recorded(kind: str, name: str) -> Path:
+    file = ROOT / kind / name
+    if not file.exists():
+        pytest.skip("the recorded files are not at hand")
+    return file
+
+
+def test_nvme_cli_is_asked_where_smartctl_is_not_installed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed, log = recorded("storage", "nvme-list-2.11.json"), recorded("storage", "nvme-smart-log-2.11.json")
+    script(path, "nvme", f'case "$1" in list) cat {listed} ;; smart-log) cat {log} ;; esac')
+    monkeypatch.setattr(health_collector, "find_program", lambda name: None if name == "smartctl" else name)
+    section = health_section(asked())
+    assert [(disk.name, disk.wear_percent) for disk in section.disks] == [(f"nvme{n}", 30) for n in range(3)]
+    assert section.unavailable == {}
+
+
+def test_windows_is_asked_by_its_own_programs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(path, "wmic", f"cat {recorded('storage', 'msft-physicaldisk-latitude-7480.txt')}")
+    script(path, "powercfg", f'cat {recorded("battery", "powercfg-batteryreport-notebook.xml")} > "$4"')
+    script(
+        path,
+        "sc",
+        "printf 'SERVICE_NAME: Spooler\\nDISPLAY_NAME: Print Spooler\\n  A : 1\\n  B : 1\\n  C : 5\\n  D : 0\\n'",
+    )
+    script(path, "reg", "printf 'HKLM\\\\x\\\\Run\\n    Chat    REG_SZ    C:\\\\chat.exe --key=x\\n'")
+    monkeypatch.setattr(
+        power, "SUPPLIES_ELSEWHERE", Source(name="p", ask=lambda: (Supply(cell=Cell(name="b", percent=40)),))
+    )
+    [disk] = health_section(asked("win32")).disks
+    assert (disk.name, disk.passed) == ("PhysicalDrive0", True)
+    cells = battery_section(asked("win32")).cells
+    assert [(cell.name, cell.percent, cell.health_percent) for cell in cells] == [
+        ("00HW023", 40, 83),
+        ("01AV406", 40, 69),
+    ]
+    assert [service.name for service in services_section(asked("win32")).failed] == ["Spooler"]
+    assert {(one.name, one.program) for one in startup_section(asked("win32")).programs} == {("Chat", "chat.exe")}
+
+
+def test_a_mac_a_bsd_and_a_machine_without_supplies_of_its_own_are_asked_by_their_programs(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(power, "SUPPLIES_ELSEWHERE", Source(name="p", ask=lambda: ()))
+    monkeypatch.setattr(power, "POWER_SUPPLY", tmp_path / "none")
+    script(path, "system_profiler", f"cat {recorded('battery', 'sppower-charging.txt')}")
+    mac = battery_section(asked("darwin"))
+    assert (mac.mains, mac.cells[0].condition, mac.cells[0].cycles) == (True, "good", 125)
+    script(path, "acpiconf", f'[ "$2" = 0 ] && cat {recorded("battery", "acpiconf-infos-1.txt")}')
+    assert [cell.health_percent for cell in battery_section(asked("freebsd14")).cells] == [95]
+    monkeypatch.setattr(power, "find_program", lambda name: name if name == "acpi" else None)
+    script(path, "acpi", f"cat {recorded('battery', 'jc-acpi-V-never-fully-discharge.txt')}")
+    assert [cell.health_percent for cell in battery_section(asked()).cells] == [108, 68, None]
+    monkeypatch.setattr(power, "find_program", lambda name: name)
+    script(path, "upower", f"cat {recorded('battery', 'upower-infos-4.1.txt')}")
+    assert [cell.health_percent for cell in battery_section(asked()).cells] == [88]
+
+
+def test_where_the_kernel_s_log_is_closed_the_journal_is_asked_for_what_is_new(path: Path, tmp_path: Path) -> None:
+    def closed() -> int:
+        raise PermissionError(13, "Permission denied", "/dev/kmsg")
+
+    line = '{"__REALTIME_TIMESTAMP":"1700000000000000","MESSAGE":"Oops: 0000","_TRANSPORT":"kernel","__CURSOR":"c=%s"}'
+    script(path, "journalctl", f'echo "$*" >> {tmp_path}/asked; cat {tmp_path}/lines')
+    log = KernelLog(CLOCK, opened=closed)
+    (tmp_path / "lines").write_text("")
+    with pytest.raises(Missing, match="no permission for /dev/kmsg"):
+        log.look()
+    (tmp_path / "lines").write_text(line % 1 + "\n" + line % 2 + "\n")
+    assert [(event.kind, event.count, event.last_at) for event in log.look()] == [("kernel", 2, 1_700_000_000)]
+    (tmp_path / "lines").write_text(line % 3 + "\n")
+    assert [event.count for event in log.look()] == [3]
+    _, second, third = (tmp_path / "asked").read_text().splitlines()
+    assert "--after-cursor" not in second and "--after-cursor c=2" in third
+
+
+def test_core_files_and_kernel_dumps_are_counted_by_name_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crashes, "CORES", (tmp_path / "coredump", tmp_path / "none"))
+    monkeypatch.setattr(crashes, "DUMPS", (tmp_path / "pstore",))
+    boot = "5c4d" * 8
+    fill(tmp_path / "coredump", {f"core.vlc.1000.{boot}.{pid}.1700000000000000.zst": "memory" for pid in (1, 2)})
+    fill(tmp_path / "coredump", {"private.odt": "x"})
+    fill(tmp_path / "pstore", {"dmesg-efi-1": "x", "dmesg-efi-2": "x", "console": "x"})
+    for file in (tmp_path / "pstore").iterdir():
+        os.utime(file, (1_700_000_000, 1_700_000_000))
+    assert [(event.subject, event.count) for event in crashes.CORE_FILES.ask()] == [("vlc", 2)]
+    assert crashes.KERNEL_DUMPS.ask() == crashes.Dumps(1, 1_700_000_000)
