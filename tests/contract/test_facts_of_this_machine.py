@@ -93,6 +93,14 @@ async def test_memory_is_the_kernels() -> None:
     assert abs(memory.available - now) < now / 8 + 512 * MIB
 
 
+async def test_memory_is_as_much_as_free_says() -> None:
+    memory: Memory
+    (memory,) = await sections("memory")
+    rows = {line.split()[0]: [int(word) for word in line.split()[1:]] for line in output("free", "-b").splitlines()[1:]}
+    assert memory.total == rows["Mem:"][0] and memory.swap_total == rows["Swap:"][0]
+    assert memory.available is not None and abs(memory.available - rows["Mem:"][5]) < rows["Mem:"][5] / 8 + 512 * MIB
+
+
 async def test_processors_are_as_many_as_nproc_says() -> None:
     cpu: Cpu
     (cpu,) = await sections("cpu")
