@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from guidance.guidance import Guidance
-from guidance.texts import between, dns, link, machine, memory_modules, relay, router, updates
+from guidance.texts import between, dns, health, link, machine, memory_modules, relay, router, system, updates
 
 
 def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
@@ -19,11 +19,13 @@ def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
 GUIDANCE: Mapping[str, Guidance] = _table(
     between.TEXTS,
     dns.TEXTS,
+    health.TEXTS,
     link.TEXTS,
     machine.TEXTS,
     memory_modules.TEXTS,
     relay.TEXTS,
     router.TEXTS,
+    system.TEXTS,
     updates.TEXTS,
 )
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from agent.diagnosis.look import Diagnosis
+from agent.diagnosis.page_parts import what_wears
 from agent.diagnosis.page_software import software_part
 from agent.messages import say
 from guidance.catalogue import guidance_for
@@ -60,6 +61,7 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         *_bars(diagnosis),
         *_modules(diagnosis, language),
         *software_part(diagnosis.sections),
+        *what_wears(diagnosis.sections),
         *_not_available(diagnosis),
         *_guides(diagnosis, language),
     ]

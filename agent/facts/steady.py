@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent.facts.coarse import coarse
+from agent.facts.steady_health import SETTLERS as HEALTH_SETTLERS
 from protocol.sections.base import Section
 from protocol.sections.battery import Battery, Cell
 from protocol.sections.connectivity import Connectivity
@@ -24,7 +26,6 @@ from protocol.sections.updates import Updates
 
 S = TypeVar("S", bound=Section)
 
-PARTS = 16
 MIB = 1024 * 1024
 MEMORY_STEP = 64 * MIB
 """Bytes. Below a GiB steps do not shrink further: browsers move by this much."""
@@ -56,20 +57,6 @@ def settle(before: Section | None, now: S) -> S:
     if handler is None:
         return now
     return handler(before if isinstance(before, type(now)) else None, now)
-
-
-def coarse(before: int | None, value: int, least_step: int) -> int:
-    """`value` cut to its step; or `before`, where `value` is within that step or half a step around it."""
-    if before is not None:
-        step = step_of(before, least_step)
-        if before - step / 2 <= value < before + step * 1.5 and (value >= least_step or before == 0):
-            return before
-    return value // step_of(value, least_step) * step_of(value, least_step)
-
-
-def step_of(value: int, least_step: int) -> int:
-    """A sixteenth of the power of two that is not above `value`, and not less than `least_step`."""
-    return max(least_step, (1 << max(0, value.bit_length() - 1)) // PARTS)
 
 
 def _optional(before: int | None, value: int | None, least_step: int) -> int | None:
@@ -176,4 +163,5 @@ _SETTLERS: dict[type[Section], Callable[..., Any]] = {
     Battery: _battery,
     Connectivity: _connectivity,
     Updates: _updates,
+    **HEALTH_SETTLERS,
 }

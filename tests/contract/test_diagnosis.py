@@ -19,11 +19,14 @@ from agent.diagnosis.text import lines_of
 from agent.outages import SHORTEST_S, OutageLog
 from agent.state import StateDir
 from protocol.errors import EXIT_BROKEN, EXIT_OK, EXIT_WARNINGS
+from protocol.sections.battery import Battery, Cell
 from protocol.sections.connectivity import RUNGS, Connectivity, Outage, Rung
 from protocol.sections.findings import Finding, Findings
+from protocol.sections.health import DiskHealth, Health
 from protocol.sections.machine import System
 from protocol.sections.memory import Memory
 from protocol.sections.memory_slots import MemorySlot
+from protocol.sections.temperatures import Sensor, Temperatures
 from tests.support.relay_process import ROOT, RelayProcess
 
 EVIL = "\x1b]0;pwned\x07<script>alert(1)</script>\"'&"
@@ -86,6 +89,9 @@ def diagnosis() -> Diagnosis:
         sections={
             "system": System(hostname=EVIL, os_name=EVIL, model=EVIL, unavailable={EVIL: EVIL}),
             "connectivity": Connectivity(rungs=(rung,)),
+            "health": Health(disks=(DiskHealth(name=EVIL, model=EVIL, passed=False, wear_percent=97, pending=8),)),
+            "battery": Battery(present=True, cells=(Cell(name=EVIL, model=EVIL, health_percent=40),)),
+            "temperatures": Temperatures(sensors=(Sensor(chip=EVIL, label=EVIL, celsius=97, critical_c=100),)),
             "findings": Findings(findings=(finding, unknown)),
             "memory": Memory(
                 total=8 << 30,
@@ -115,6 +121,7 @@ def test_what_others_named_neither_runs_in_the_page_nor_moves_the_terminal(langu
     tags.feed(text)
     assert "script" not in tags.seen and not {"src", "href", "onclick", "onerror"} & tags.attributes
     assert "default-src 'none'" in text
+    assert all(words in text for words in ("97 %", "40 %", "97 °C / 100 °C")), "what wears out is there"
     assert not any("\x1b" in line or "\x07" in line for line in lines_of(diagnosis(), language))
 
 
