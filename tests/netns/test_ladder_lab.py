@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import pytest
 
 from tests.support.agent_process import wait_until
 from tests.support.daemons import need
-from tests.support.lab import Lab, Server, lab
+from tests.support.lab import Lab, Server, lab, undone
 from tests.support.netns import IS_ROOT, is_possible
 
 need("nft", "dnsmasq", "udhcpc", "faketime", "tinyproxy")
@@ -55,68 +56,65 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @contextmanager
 def link_down(net: Lab) -> Iterator[None]:
     net.device.ip("link set cable down")
-    yield
-    net.device.ip("link set cable up")
-    assert net.lease()
+    with undone(lambda: net.device.ip("link set cable up"), net.get_lease):
+        yield
 
 
 @contextmanager
 def no_lease(net: Lab) -> Iterator[None]:
-    net.stop_lan()
-    net.device.ip("addr flush dev cable")
-    assert not net.lease()
-    yield
-    net.serve_lan()
-    assert net.lease()
+    with undone(net.serve_lan, net.get_lease):
+        net.stop_lan()
+        net.device.ip("addr flush dev cable")
+        assert not net.lease()
+        yield
 
 
 @contextmanager
 def gateway_silent(net: Lab) -> Iterator[None]:
-    net.nft(
-        net.router,
-        "add table netdev mute",
-        "add chain netdev mute in { type filter hook ingress device lan priority 0 ; }",
-        "add rule netdev mute in drop",
-    )
-    net.device.ip("neigh flush dev cable")
-    yield
-    net.nft(net.router, "delete table netdev mute")
+    with undone(lambda: net.nft(net.router, "delete table netdev mute")):
+        net.nft(
+            net.router,
+            "add table netdev mute",
+            "add chain netdev mute in { type filter hook ingress device lan priority 0 ; }",
+            "add rule netdev mute in drop",
+        )
+        net.device.ip("neigh flush dev cable")
+        yield
 
 
 @contextmanager
 def wan_down(net: Lab) -> Iterator[None]:
-    net.router.ip("link set line down")
-    yield
-    net.router.ip("link set line up", "route add default via 10.9.2.9")
+    with undone(lambda: net.router.ip("link set line up", "route add default via 10.9.2.9")):
+        net.router.ip("link set line down")
+        yield
 
 
 @contextmanager
 def dns_dead(net: Lab) -> Iterator[None]:
-    net.stop_lan()
-    yield
-    net.serve_lan()
+    with undone(net.serve_lan):
+        net.stop_lan()
+        yield
 
 
 @contextmanager
 def dns_lies(net: Lab) -> Iterator[None]:
-    net.stop_lan()
-    net.serve_lan("--address=/#/203.0.113.66")
-    yield
-    net.stop_lan()
-    net.serve_lan()
+    with undone(net.stop_lan, net.serve_lan):
+        net.stop_lan()
+        net.serve_lan("--address=/#/203.0.113.66")
+        yield
 
 
 @contextmanager
 def captive_portal(net: Lab) -> Iterator[None]:
     """Port 80 leads to the login page, everything else nowhere."""
-    with serving(net, "-c", PORTAL):
+    repair = ("flush chain ip nat pre", "flush chain ip filter forward")
+    with serving(net, "-c", PORTAL), undone(lambda: net.nft(net.router, *repair)):
         net.nft(
             net.router,
             "add rule ip nat pre iifname lan tcp dport 80 dnat to 10.9.1.1:8080",
             "add rule ip filter forward iifname lan drop",
         )
         yield
-        net.nft(net.router, "flush chain ip nat pre", "flush chain ip filter forward")
 
 
 @contextmanager
@@ -128,10 +126,10 @@ def intercepted(net: Lab) -> Iterator[None]:
         "-subj", "/CN=Acme Web Filter", "-keyout", str(key), "-out", str(certificate),
     )  # fmt: skip
     port = net.world.relay.names[0].rpartition(":")[2]
-    with serving(net, "-c", BOX, str(certificate), str(key)):
+    repair = "flush chain ip nat pre"
+    with serving(net, "-c", BOX, str(certificate), str(key)), undone(lambda: net.nft(net.router, repair)):
         net.nft(net.router, f"add rule ip nat pre iifname lan tcp dport {port} dnat to 10.9.1.1:8443")
         yield
-        net.nft(net.router, "flush chain ip nat pre")
 
 
 @contextmanager
@@ -150,46 +148,45 @@ def serving(net: Lab, *python: str) -> Iterator[None]:
 @contextmanager
 def black_hole(net: Lab) -> Iterator[None]:
     """The line takes less than both ends of it say, and nobody is told."""
-    net.router.ip("link set line mtu 1000")
-    net.isp.ip("link set street mtu 1000")
-    for where in (net.router, net.isp):
-        net.nft(
-            where,
-            "add table ip deaf",
-            "add chain ip deaf out { type filter hook output priority 0 ; }",
-            "add rule ip deaf out icmp type destination-unreachable drop",
-        )
-    yield
-    for where in (net.router, net.isp):
-        net.nft(where, "delete table ip deaf")
-    net.router.ip("link set line mtu 1500")
-    net.isp.ip("link set street mtu 1500")
+    whole = (lambda: net.router.ip("link set line mtu 1500"), lambda: net.isp.ip("link set street mtu 1500"))
+    heard = tuple(partial(net.nft, where, "delete table ip deaf") for where in (net.router, net.isp))
+    with undone(*heard, *whole):
+        net.router.ip("link set line mtu 1000")
+        net.isp.ip("link set street mtu 1000")
+        for where in (net.router, net.isp):
+            net.nft(
+                where,
+                "add table ip deaf",
+                "add chain ip deaf out { type filter hook output priority 0 ; }",
+                "add rule ip deaf out icmp type destination-unreachable drop",
+            )
+        yield
 
 
 @contextmanager
 def losing(net: Lab) -> Iterator[None]:
     """What opens a connection is lost one time in three, counted: by chance it would now and then be too few."""
-    net.nft(
-        net.isp,
-        "add table netdev loss",
-        "add chain netdev loss in { type filter hook ingress device street priority 0 ; }",
-        "add rule netdev loss in tcp flags & (syn | ack) == syn numgen inc mod 3 < 1 drop",
-        "add rule netdev loss in tcp flags & (syn | ack) != syn numgen random mod 100 < 30 drop",
-    )
-    yield
-    net.nft(net.isp, "delete table netdev loss")
+    with undone(lambda: net.nft(net.isp, "delete table netdev loss")):
+        net.nft(
+            net.isp,
+            "add table netdev loss",
+            "add chain netdev loss in { type filter hook ingress device street priority 0 ; }",
+            "add rule netdev loss in tcp flags & (syn | ack) == syn numgen inc mod 3 < 1 drop",
+            "add rule netdev loss in tcp flags & (syn | ack) != syn numgen random mod 100 < 30 drop",
+        )
+        yield
 
 
 @contextmanager
 def relay_gone(net: Lab) -> Iterator[None]:
-    net.nft(
-        net.relay,
-        "add table ip shut",
-        "add chain ip shut in { type filter hook input priority 0 ; }",
-        "add rule ip shut in tcp dport != 22 reject with tcp reset",
-    )
-    yield
-    net.nft(net.relay, "delete table ip shut")
+    with undone(lambda: net.nft(net.relay, "delete table ip shut")):
+        net.nft(
+            net.relay,
+            "add table ip shut",
+            "add chain ip shut in { type filter hook input priority 0 ; }",
+            "add rule ip shut in tcp dport != 22 reject with tcp reset",
+        )
+        yield
 
 
 Fault = Callable[[Lab], AbstractContextManager[None]]
@@ -226,6 +223,7 @@ def test_a_healthy_network_is_accused_of_nothing(net: Lab) -> None:
 def test_one_fault_is_one_verdict(net: Lab, fault: Fault, rung: str, code: str) -> None:
     with fault(net):
         found = net.diagnose()
+    net.wait_healthy()
     assert verdict(found) == (rung, code), found["sections"]["connectivity"]
     assert code in [finding["code"] for finding in found["findings"]]
     if code == "tls-intercepted":

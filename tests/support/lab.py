@@ -43,6 +43,8 @@ bound|renew)
 esac
 """
 
+HEALTHY = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3).close()"
+
 
 class Server:
     """A program in a namespace, ended with it."""
@@ -61,7 +63,7 @@ class Server:
 
 
 class Lab:
-    """Healthy when it is made. Each fault is a context that ends with its repair."""
+    """Healthy when it is made. Each fault is a context that ends with its repair, whatever happens in it."""
 
     def __init__(self, folder: Path, device: Namespace, router: Namespace, isp: Namespace, relay: Namespace) -> None:
         self.folder = folder
@@ -150,12 +152,27 @@ class Lab:
         )
         return done.returncode == 0
 
+    def get_lease(self) -> None:
+        """Until it has one: right after a repair the server may not have noticed its interface yet."""
+        wait_until(self.lease, "the device has an address again")
+
     # -- looking ----------------------------------------------------------------------------------------------------
 
     @property
     def at_the_device(self) -> tuple[str, ...]:
         """The prefix of a command there: its network, and its own resolv.conf."""
         return (*self.device.prefix, "unshare", "-m", "sh", "-c", OWN_RESOLVER, str(self.resolv_conf))
+
+    def wait_healthy(self) -> None:
+        """Until the device's questions for names are answered by the provider's server, and the relay takes its
+        connections: what a fault broke works again, so that the next one is the only one."""
+        port = self.world.relay.names[0].rpartition(":")[2]
+        words = [*self.at_the_device, sys.executable, "-c", HEALTHY, RELAY_NAME, port]
+
+        def is_so() -> bool:
+            return subprocess.run(words, capture_output=True, check=False, timeout=WITHIN_S).returncode == 0
+
+        wait_until(is_so, "the repair works", WITHIN_S)
 
     def diagnose(self, *prefix: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
         """What `auxilio-agent diagnose --json` says there."""
