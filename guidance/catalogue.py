@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from guidance.guidance import Guidance
-from guidance.texts import between, dns, link, machine, relay, router
+from guidance.texts import between, dns, home_router, link, machine, relay, router
 
 
 def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
@@ -17,7 +17,7 @@ def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
 
 
 GUIDANCE: Mapping[str, Guidance] = _table(
-    between.TEXTS, dns.TEXTS, link.TEXTS, machine.TEXTS, relay.TEXTS, router.TEXTS
+    between.TEXTS, dns.TEXTS, home_router.TEXTS, link.TEXTS, machine.TEXTS, relay.TEXTS, router.TEXTS
 )
 
 

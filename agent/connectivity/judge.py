@@ -16,6 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from agent.connectivity.observed import NameServer, Observed, Reached, Relay
+from agent.connectivity.router_judge import judge_router
 from protocol.sections.connectivity import RUNGS, Connectivity, Evidence, Rung
 from protocol.sections.network import Interface
 
@@ -278,7 +279,7 @@ _RULES: dict[str, Callable[[Observed], Rung]] = {
     "modem": _nothing_to_look_at("modem"),
     "address": _address,
     "gateway": _gateway,
-    "router": _nothing_to_look_at("router"),
+    "router": lambda seen: judge_router(seen.router, is_beyond=_beyond(seen)),
     "internet": _internet,
     "dns": _dns,
     "portal": _portal,

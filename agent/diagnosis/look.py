@@ -82,6 +82,8 @@ async def diagnose(
     network = sections["network"]
     assert isinstance(network, Network)
     seen = await observe(network, target.address, clock, remembered=target.remembered, told=told)
+    if seen.router is not None:
+        sections["router"] = seen.router
     sections["connectivity"] = judge(seen)
     sections["findings"] = find(Known(sections, clock.now(), Thresholds.with_changes(thresholds or {})))
     return Diagnosis(at=at, target=target, sections=sections)

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from agent.findings.known import Known
-from agent.findings.rules import ladder, machine, memory, storage
+from agent.findings.rules import ladder, machine, memory, router, storage
 from protocol.sections.findings import MAX_FINDINGS, SEVERITIES, Finding, Findings
 
 Rule = Callable[[Known], Iterator[Finding]]
 
-RULES: tuple[Rule, ...] = (*ladder.RULES, *storage.RULES, *memory.RULES, *machine.RULES)
+RULES: tuple[Rule, ...] = (*ladder.RULES, *router.RULES, *storage.RULES, *memory.RULES, *machine.RULES)
 
 
 def find(known: Known, before: Iterable[Finding] = ()) -> Findings:

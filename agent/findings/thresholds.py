@@ -46,6 +46,12 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     battery_low_percent: float = 10
     """Half an hour, on most."""
 
+    line_fresh_minutes: float = 15
+    """Of the router's connection. A technician who is called wants to know that it was restarted, or fell, just now."""
+
+    line_slow_mbps: float = 2
+    """Downwards, of the line. One video call of low quality needs it whole."""
+
     @classmethod
     def with_changes(cls, changes: Mapping[str, float]) -> Thresholds:
         """The defaults with what a policy sets. A name that this release does not know is another release's."""

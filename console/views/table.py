@@ -12,6 +12,7 @@ from console.views.findings import findings_view
 from console.views.machine import cpu_view, system_view
 from console.views.memory import memory_view
 from console.views.network import network_view
+from console.views.router import router_view
 from console.views.software import software_view
 from console.views.storage import storage_view
 from protocol.sections.base import Section
@@ -21,6 +22,7 @@ from protocol.sections.findings import Findings
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.network import Network
+from protocol.sections.router import Router
 from protocol.sections.software import Software
 from protocol.sections.storage import Storage
 
@@ -42,6 +44,7 @@ VIEWS: Mapping[type[Section], Callable[[Any], None]] = {
     Memory: memory_view,
     Storage: storage_view,
     Network: network_view,
+    Router: router_view,
     Software: software_view,
     Battery: battery_view,
     Connectivity: connectivity_view,

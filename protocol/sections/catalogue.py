@@ -13,6 +13,7 @@ from protocol.sections.findings import Findings
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.network import Network
+from protocol.sections.router import Router
 from protocol.sections.software import Software
 from protocol.sections.storage import Storage
 
@@ -25,6 +26,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "memory": Memory,
     "storage": Storage,
     "network": Network,
+    "router": Router,
     "software": Software,
     "battery": Battery,
     "connectivity": Connectivity,
