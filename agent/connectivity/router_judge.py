@@ -12,6 +12,10 @@ from protocol.sections.router import Router
 
 NAME = "router"
 
+ONLY_AN_ADDRESS = frozenset({"cable"})
+"""Of access: miniupnpd, which is in most routers, calls every line so, and its link down as soon as it has no address.
+That may be the plug, and may be the provider's."""
+
 
 def judge_router(router: Router | None, *, is_beyond: bool) -> Rung:
     """is_beyond: something behind the router answered."""
@@ -27,7 +31,7 @@ def judge_router(router: Router | None, *, is_beyond: bool) -> Rung:
 
 def _complaint(router: Router) -> str:
     """The code for what keeps the router from the internet, by its own words; the line before what runs on it."""
-    if router.link == "down":
+    if router.link == "down" and not (router.wan == "down" and router.access.lower() in ONLY_AN_ADDRESS):
         return "router-link-down"
     if router.wan != "up" and is_about_credentials(router.last_error):
         return "router-auth-failed"

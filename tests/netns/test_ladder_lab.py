@@ -11,10 +11,10 @@ import pytest
 
 from tests.support.agent_process import wait_until
 from tests.support.daemons import need
-from tests.support.lab import Lab, Server, lab, undone
+from tests.support.lab import PROVIDER, ROUTER_OUTSIDE, Lab, Server, lab, undone
 from tests.support.netns import IS_ROOT, is_possible
 
-need("nft", "dnsmasq", "udhcpc", "faketime", "tinyproxy")
+need("nft", "dnsmasq", "udhcpc", "faketime", "tinyproxy", "miniupnpd")
 pytestmark = pytest.mark.skipif(not (is_possible() and IS_ROOT), reason="a lab in namespaces needs root")
 
 PORTAL = """
@@ -84,8 +84,42 @@ def gateway_silent(net: Lab) -> Iterator[None]:
 
 @contextmanager
 def wan_down(net: Lab) -> Iterator[None]:
-    with undone(lambda: net.router.ip("link set line up", "route add default via 10.9.2.9")):
+    with undone(lambda: net.router.ip("link set line up", f"route add default via {PROVIDER}")):
         net.router.ip("link set line down")
+        yield
+
+
+@contextmanager
+def wan_lost(net: Lab) -> Iterator[None]:
+    """The line is there, and the provider gives no address on it."""
+    with undone(lambda: net.router.ip(f"addr add {ROUTER_OUTSIDE}/24 dev line", f"route add default via {PROVIDER}")):
+        net.router.ip("addr flush dev line")
+        yield
+
+
+@contextmanager
+def deaf_to_searches(net: Lab) -> Iterator[None]:
+    with undone(lambda: net.nft(net.router, "delete table ip deaf")):
+        net.nft(
+            net.router,
+            "add table ip deaf",
+            "add chain ip deaf in { type filter hook input priority 0 ; }",
+            "add rule ip deaf in udp dport 1900 drop",
+        )
+        yield
+
+
+@contextmanager
+def behind_another(net: Lab) -> Iterator[None]:
+    """The provider's box in front of the router gives it an address of a home."""
+    with undone(
+        lambda: net.isp.ip("addr del 192.168.9.9/24 dev street"),
+        lambda: net.router.ip(
+            "addr flush dev line", f"addr add {ROUTER_OUTSIDE}/24 dev line", f"route add default via {PROVIDER}"
+        ),
+    ):
+        net.isp.ip("addr add 192.168.9.9/24 dev street")
+        net.router.ip("addr flush dev line", "addr add 192.168.9.1/24 dev line", "route add default via 192.168.9.9")
         yield
 
 
@@ -206,6 +240,9 @@ FAULTS: list[tuple[Fault, str, str]] = [
 ]
 
 
+ROUTER_CODES = {"router-wan-down", "router-link-down", "router-no-address", "router-restarted-recently", "double-nat"}
+
+
 def verdict(found: dict[str, object]) -> tuple[object, object]:
     said = found["verdict"]
     return (said["name"], said["code"]) if isinstance(said, dict) else (None, None)
@@ -228,6 +265,48 @@ def test_one_fault_is_one_verdict(net: Lab, fault: Fault, rung: str, code: str) 
     assert code in [finding["code"] for finding in found["findings"]]
     if code == "tls-intercepted":
         assert "Acme Web Filter" in found["verdict"]["evidence"]["issuer"]
+
+
+def test_the_router_tells_what_its_line_is_like(net: Lab) -> None:
+    with net.upnp():
+        found = net.diagnose()
+    assert verdict(found) == (None, None), found["sections"]["connectivity"]
+    rung = next(rung for rung in found["sections"]["connectivity"]["rungs"] if rung["name"] == "router")
+    assert rung["state"] == "pass" and rung["evidence"]["address"] == ROUTER_OUTSIDE
+    router = found["sections"]["router"]
+    said = {name: router.get(name) for name in ("address", "asked_by", "wan", "link", "external_kind", "maker")}
+    expected = {"address": "10.9.1.1", "asked_by": "igd", "wan": "up", "link": "up", "external_kind": "public"}
+    assert said == {**expected, "maker": "Lab"}
+    assert (router["down_bps"], router["up_bps"]) == (50_000_000, 10_000_000)
+    assert router["received"] > 0 and router["sent"] > 0
+    assert {f["code"] for f in found["findings"]} & ROUTER_CODES <= {"router-restarted-recently"}  # it just began
+
+
+@pytest.mark.parametrize("fault", [wan_down, wan_lost])
+def test_a_router_that_knows_of_its_line_is_the_verdict(net: Lab, fault: Fault) -> None:
+    with net.upnp(), fault(net):
+        found = net.diagnose()
+    net.wait_healthy()
+    assert verdict(found) == ("router", "router-wan-down"), found["sections"]["connectivity"]
+    assert found["verdict"]["evidence"]["status"] == "Disconnected"
+    assert {f["code"] for f in found["findings"]} & ROUTER_CODES == {"router-wan-down"}
+
+
+def test_a_router_that_answers_no_search_is_found_where_routers_usually_answer(net: Lab) -> None:
+    with deaf_to_searches(net), net.upnp(port=5000), wan_lost(net):
+        found = net.diagnose()
+    net.wait_healthy()
+    assert verdict(found) == ("router", "router-wan-down"), found["sections"]["connectivity"]
+
+
+def test_a_router_behind_a_router_is_accused_of_nothing(net: Lab) -> None:
+    """miniupnpd keeps an address of a home to itself."""
+    with behind_another(net), net.upnp():
+        found = net.diagnose()
+    net.wait_healthy()
+    assert verdict(found) == (None, None), found["sections"]["connectivity"]
+    assert found["sections"]["router"]["external_kind"] == "none"
+    assert {f["code"] for f in found["findings"]} & ROUTER_CODES <= {"router-restarted-recently"}
 
 
 def test_a_wrong_clock_is_the_verdict_and_not_what_it_breaks(net: Lab) -> None:
