@@ -24,11 +24,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def handler(asked: str, wanted: dict[str, Any]) -> type[http.server.BaseHTTPRequestHandler]:
+def handler(asked: str, port: int, wanted: dict[str, Any]) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             say(f"GET {asked} {self.path}")
-            status, headers, text = wanted["pages"].get(f"{self.server.server_address[1]} {self.path}", [404, {}, ""])
+            status, headers, text = wanted["pages"].get(f"{port} {self.path}", [404, {}, ""])
             self.answer(status, headers, text)
 
         def do_POST(self) -> None:
@@ -77,7 +77,7 @@ def main() -> None:
     wanted = json.loads(Path(sys.argv[1]).read_text())
     ports = {int(page.split(" ")[0]) for page in wanted["pages"]}
     for address, port in [*((wanted["gateway"], port) for port in sorted(ports)), (NEIGHBOUR, 80)]:
-        server = http.server.ThreadingHTTPServer((address, port), handler(address, wanted))
+        server = http.server.ThreadingHTTPServer((address, port), handler(address, port, wanted))
         threading.Thread(target=server.serve_forever, daemon=True).start()
     if wanted.get("location"):
         heard_at = "239.255.255.250" if wanted.get("group_only") else wanted["gateway"]
