@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from agent.diagnosis.look import Diagnosis
+from agent.diagnosis.router_rows import router_rows
 from agent.messages import say
 from guidance.catalogue import guidance_for
 from guidance.guides import guide_text
@@ -55,6 +56,7 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         f"<h2>{escape(say('ladder'))}</h2><table>",
         *(_rung(rung) for rung in diagnosis.connectivity.rungs),
         "</table>",
+        *_router(diagnosis),
         *_bars(diagnosis),
         *_not_available(diagnosis),
         *_guides(diagnosis, language),
@@ -96,6 +98,14 @@ def _rung(rung: Rung) -> str:
     evidence = ", ".join(f"{name} {value}" for name, value in rung.evidence.items() if value != "")
     name = escape(say("rung_" + rung.name))
     return f'<tr><td class="{rung.state}">{name}</td><td class="small">{escape(evidence)}</td></tr>'
+
+
+def _router(diagnosis: Diagnosis) -> list[str]:
+    rows = [
+        f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
+        for name, value in router_rows(diagnosis.sections.get("router"))
+    ]
+    return [f"<h2>{escape(say('router'))}</h2><table>", *rows, "</table>"] if rows else []
 
 
 def _bars(diagnosis: Diagnosis) -> list[str]:

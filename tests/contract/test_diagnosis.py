@@ -22,6 +22,7 @@ from protocol.errors import EXIT_BROKEN, EXIT_OK, EXIT_WARNINGS
 from protocol.sections.connectivity import RUNGS, Connectivity, Outage, Rung
 from protocol.sections.findings import Finding, Findings
 from protocol.sections.machine import System
+from protocol.sections.router import Router
 from tests.support.relay_process import ROOT, RelayProcess
 
 EVIL = "\x1b]0;pwned\x07<script>alert(1)</script>\"'&"
@@ -82,6 +83,7 @@ def diagnosis() -> Diagnosis:
         target=Target(),
         sections={
             "system": System(hostname=EVIL, os_name=EVIL, model=EVIL, unavailable={EVIL: EVIL}),
+            "router": Router(address=EVIL, asked_by="igd", maker=EVIL, model=EVIL, firmware=EVIL, down_bps=50_000_000),
             "connectivity": Connectivity(rungs=(rung,)),
             "findings": Findings(findings=(finding, unknown)),
         },
@@ -105,7 +107,7 @@ def test_what_others_named_neither_runs_in_the_page_nor_moves_the_terminal(langu
     tags = Tags()
     tags.feed(text)
     assert "script" not in tags.seen and not {"src", "href", "onclick", "onerror"} & tags.attributes
-    assert "default-src 'none'" in text
+    assert "default-src 'none'" in text and "50.0 Mbit/s" in text
     assert not any("\x1b" in line or "\x07" in line for line in lines_of(diagnosis(), language))
 
 
