@@ -72,6 +72,8 @@ def _adapter(seen: Observed) -> Rung:
 
 def _address(seen: Observed) -> Rung:
     up = [i for i in seen.interfaces if i.up and not _is_loopback(i)]
+    if seen.duplicates and _beyond(seen):  # it works now, and will not when the other one speaks
+        return _warn("address", "address-duplicate", address=seen.duplicates[0])
     if seen.duplicates:
         return _fail("address", "address-duplicate", address=seen.duplicates[0])
     usable = [(i, a) for i in up for a in _addresses(i) if not a.is_link_local]

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from agent.connectivity.observed import Gateway, NameServer, Observed, Proxy, Relay, Web
+from agent.connectivity.probes.duplicates import look_for_duplicates
 from agent.connectivity.probes.gateways import look_at_gateways
 from agent.connectivity.probes.name_servers import ask_all
 from agent.connectivity.probes.relay import MEASURES, look_at_relay, look_through_proxy, read_date
@@ -45,13 +46,14 @@ async def observe(
     """
     seen = Observed(interfaces=network.interfaces, routes=network.default_routes, dns_servers=network.dns_servers)
     told("adapter")
-    told("address")
     plainly = address is not None and address.proxy is None
     name = address.host if address is not None and plainly and not _is_literal(address.host) else None
     nobody: tuple[Gateway, ...] = ()
     unasked: tuple[NameServer, ...] = ()
     silent = Router()
-    gateways, router, name_servers, web, (proxy, relay) = await asyncio.gather(
+    alone: tuple[str, ...] = ()
+    duplicates, gateways, router, name_servers, web, (proxy, relay) = await asyncio.gather(
+        _within(deadline_s, look_for_duplicates(network), alone, lambda: told("address")),
         _within(deadline_s, look_at_gateways(network.default_routes, clock), nobody, lambda: told("gateway")),
         _within(deadline_s, look_at_router(network.default_routes, clock), silent, lambda: told("router")),
         _within(deadline_s, ask_all(_worth_asking(network), name, clock), unasked, lambda: told("dns")),
@@ -61,7 +63,14 @@ async def observe(
     if relay is not None and relay.date is None and (date := read_date(web[1])) is not None:
         relay = msgspec.structs.replace(relay, date=date, asked_at=clock.now())
     return msgspec.structs.replace(
-        seen, gateways=gateways, router=router, name_servers=name_servers, web=web[0], proxy=proxy, relay=relay
+        seen,
+        gateways=gateways,
+        router=router,
+        name_servers=name_servers,
+        web=web[0],
+        proxy=proxy,
+        relay=relay,
+        duplicates=duplicates,
     )
 
 

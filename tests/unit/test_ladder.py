@@ -238,6 +238,14 @@ def test_who_answers_on_port_80(status: int, location: str, kind: str) -> None:
     assert judge_web(status, location, "relay.example").kind == kind
 
 
+def test_an_address_that_another_has_warns_while_the_internet_answers_and_fails_when_not() -> None:
+    taken = msgspec.structs.replace(HEALTHY, duplicates=("192.0.2.4",))
+    rung = next(rung for rung in judge(taken).rungs if rung.name == "address")
+    assert (rung.state, rung.code) == ("warn", "address-duplicate")
+    cut_off = seen({**LOST, "reached": SILENT}, name_servers=dead_server(), duplicates=("192.0.2.4",))
+    assert verdict(cut_off) == ("address", "address-duplicate")
+
+
 def test_dates_of_http() -> None:
     assert read_date("Thu, 01 Jan 1970 00:01:00 GMT") == 60.0
     assert [read_date(text) for text in ("", "yesterday", "Thu, 99 Foo 99999 00:00:00 GMT")] == [None] * 3
