@@ -7,6 +7,7 @@ from html import escape
 
 from agent.diagnosis.look import Diagnosis
 from agent.diagnosis.router_rows import router_rows
+from agent.diagnosis.text import throughput_text
 from agent.messages import say
 from guidance.catalogue import guidance_for
 from guidance.guides import guide_text
@@ -56,6 +57,7 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         f"<h2>{escape(say('ladder'))}</h2><table>",
         *(_rung(rung) for rung in diagnosis.connectivity.rungs),
         "</table>",
+        f"<p>{escape(throughput_text(diagnosis.connectivity) or '')}</p>",
         *_router(diagnosis),
         *_bars(diagnosis),
         *_not_available(diagnosis),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -55,6 +56,9 @@ async def test_a_relay_that_is_there_is_found_and_another_s_key_is_told() -> Non
         assert found["verdict"] is None or found["verdict"]["name"] not in ("tls", "clock", "mtu", "relay")
         found = json.loads(diagnose(*where, "--pin", f"sha256:{'0' * 64}", "--json", status=(EXIT_BROKEN,)))
         assert (found["verdict"]["code"], found["status"]) == ("tls-intercepted", "broken")
+        assert "down_mbps" not in found["sections"]["connectivity"]
+        said = diagnose(*where, "--pin", relay.pin, "--throughput", status=(EXIT_OK, EXIT_WARNINGS, EXIT_BROKEN))
+        assert re.search(r"^From the relay: (at least )?[0-9.]+ Mbit/s$", said, re.MULTILINE), said
         assert "CN=" in found["verdict"]["evidence"]["issuer"]
 
 

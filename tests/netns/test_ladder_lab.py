@@ -123,6 +123,18 @@ def behind_another(net: Lab) -> Iterator[None]:
         yield
 
 
+LINE_MBPS = 2
+
+
+@contextmanager
+def slow_line(net: Lab) -> Iterator[None]:
+    """Two megabits a second towards the customer, with a short queue."""
+    with undone(lambda: net.isp.run("tc", "qdisc", "del", "dev", "street", "root")):
+        shape = f"tbf rate {LINE_MBPS}mbit burst 16kb latency 200ms"
+        net.isp.run("tc", "qdisc", "add", "dev", "street", "root", *shape.split(" "))
+        yield
+
+
 @contextmanager
 def dns_dead(net: Lab) -> Iterator[None]:
     with undone(net.serve_lan):
@@ -307,6 +319,14 @@ def test_a_router_behind_a_router_is_accused_of_nothing(net: Lab) -> None:
     assert verdict(found) == (None, None), found["sections"]["connectivity"]
     assert found["sections"]["router"]["external_kind"] == "none"
     assert {f["code"] for f in found["findings"]} & ROUTER_CODES <= {"router-restarted-recently"}
+
+
+def test_what_comes_through_is_measured_and_is_not_more_than_the_line_carries(net: Lab) -> None:
+    with slow_line(net):
+        found = net.diagnose(options=("--throughput",))
+    section = found["sections"]["connectivity"]
+    assert 0.2 < section["down_mbps"] <= LINE_MBPS * 1.1, section
+    assert not section.get("down_is_least"), "the line is what was slow"
 
 
 def test_a_wrong_clock_is_the_verdict_and_not_what_it_breaks(net: Lab) -> None:

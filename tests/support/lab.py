@@ -204,9 +204,11 @@ class Lab:
 
         wait_until(is_so, "the repair works", WITHIN_S)
 
-    def diagnose(self, *prefix: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    def diagnose(
+        self, *prefix: str, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         """What `auxilio-agent diagnose --json` says there."""
-        words = [sys.executable, "-m", "agent.main", "diagnose", "--json", "--state", str(self.agent.state)]
+        words = [sys.executable, "-m", "agent.main", "diagnose", "--json", "--state", str(self.agent.state), *options]
         done = subprocess.run(
             [*self.at_the_device, *prefix, *words],
             env={**self.agent.environment, **(environment or {})},
