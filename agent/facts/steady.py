@@ -21,6 +21,7 @@ from protocol.sections.battery import Battery, Cell
 from protocol.sections.connectivity import Connectivity
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
+from protocol.sections.router import Router
 from protocol.sections.storage import Filesystem, Storage
 from protocol.sections.updates import Updates
 
@@ -32,6 +33,9 @@ MEMORY_STEP = 64 * MIB
 
 SPACE_STEP = 16 * MIB
 """Bytes of free space: below this a disk is full."""
+
+TRAFFIC_STEP = 1024 * MIB
+"""Bytes through the router: what an evening of films is."""
 
 PERCENT_STEP = 5
 LOAD_UNIT = 128
@@ -136,6 +140,20 @@ def _connectivity(before: Connectivity | None, now: Connectivity) -> Connectivit
     )
 
 
+def _router(before: Router | None, now: Router) -> Router:
+    """Counters are coarse; the instant that the connection came up is reckoned from its age, so it wavers."""
+    before = before or Router()
+    since, held = now.connected_since_at, before.connected_since_at
+    if since is not None and held is not None and abs(since - held) <= BOOT_JITTER_S:
+        since = held
+    return msgspec.structs.replace(
+        now,
+        connected_since_at=since,
+        received=_optional(before.received, now.received, TRAFFIC_STEP),
+        sent=_optional(before.sent, now.sent, TRAFFIC_STEP),
+    )
+
+
 def _about(before: float | None, value: float | None) -> float | None:
     """`before`, unless `value` is half of it or less, or twice as much or more, and MS_STEP away at that."""
     if value is None:
@@ -164,4 +182,5 @@ _SETTLERS: dict[type[Section], Callable[..., Any]] = {
     Connectivity: _connectivity,
     Updates: _updates,
     **HEALTH_SETTLERS,
+    Router: _router,
 }

@@ -126,6 +126,12 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     swap_wanted_mib: float = 8 * 1024
     """Below so much memory, a system without swap ends programs when it runs short."""
 
+    line_fresh_minutes: float = 15
+    """Of the router's connection. A technician who is called wants to know that it was restarted, or fell, just now."""
+
+    line_slow_mbps: float = 2
+    """Downwards, of the line. One video call of low quality needs it whole."""
+
     @classmethod
     def with_changes(cls, changes: Mapping[str, float]) -> Thresholds:
         """The defaults with what a policy sets. A name that this release does not know is another release's."""

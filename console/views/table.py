@@ -13,6 +13,7 @@ from console.views.health import events_view, health_view, services_view, temper
 from console.views.machine import cpu_view, system_view
 from console.views.memory import memory_view
 from console.views.network import network_view
+from console.views.router import router_view
 from console.views.software import software_view
 from console.views.storage import storage_view
 from console.views.surroundings import devices_view, startup_view, users_view
@@ -27,6 +28,7 @@ from protocol.sections.health import Health
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.network import Network
+from protocol.sections.router import Router
 from protocol.sections.services import Services
 from protocol.sections.software import Software
 from protocol.sections.startup import Startup
@@ -53,6 +55,7 @@ VIEWS: Mapping[type[Section], Callable[[Any], None]] = {
     Memory: memory_view,
     Storage: storage_view,
     Network: network_view,
+    Router: router_view,
     Software: software_view,
     Updates: updates_view,
     Battery: battery_view,

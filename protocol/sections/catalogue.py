@@ -16,6 +16,7 @@ from protocol.sections.health import Health
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.network import Network
+from protocol.sections.router import Router
 from protocol.sections.services import Services
 from protocol.sections.software import Software
 from protocol.sections.startup import Startup
@@ -33,6 +34,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "memory": Memory,
     "storage": Storage,
     "network": Network,
+    "router": Router,
     "software": Software,
     "updates": Updates,
     "battery": Battery,

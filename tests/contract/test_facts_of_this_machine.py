@@ -37,7 +37,7 @@ asyncio.run(Facts(collectors("1.0"), clock).collect(("memory", "software"), 0))
 print(json.dumps([sorted(imported), sorted(sys.modules)]))
 """
 
-DERIVED = ("connectivity", "outages", "findings")
+DERIVED = ("router", "connectivity", "outages", "findings")
 """Made from the others, and the network: tests/contract/test_diagnosis.py."""
 
 
