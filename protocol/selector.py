@@ -5,7 +5,7 @@
     unary    = "not" unary | "(" selector ")" | term
     term     = "all" | "online" | "provisional"
              | "tag:" tag | "id:" prefix | "os:" name | "host:" pattern | "finding:" code
-             | "ram" order size | "software:" name [ comparison version ]
+             | "ram" order size | "signal" order level | "software:" name [ comparison version ]
 
 `parse` makes a tree of frozen Structs (protocol/selector_tree.py), `to_text` the canonical text of a tree, `matches`
 decides. docs/selectors.md explains it to users.
@@ -29,6 +29,7 @@ from protocol.selector_tree import (
     Finding,
     Host,
     Id,
+    Installed,
     Not,
     Online,
     Or,
@@ -37,8 +38,10 @@ from protocol.selector_tree import (
     Provisional,
     Ram,
     Selector,
+    Signal,
     Software,
     Tag,
+    fits,
     matches,
     tags_only,
     to_text,
@@ -53,6 +56,7 @@ __all__ = [
     "Finding",
     "Host",
     "Id",
+    "Installed",
     "Not",
     "Online",
     "Or",
@@ -60,8 +64,10 @@ __all__ = [
     "Provisional",
     "Ram",
     "Selector",
+    "Signal",
     "Software",
     "Tag",
+    "fits",
     "matches",
     "parse",
     "parse_tag",
@@ -116,6 +122,7 @@ _TAG_VALUE = re.compile(TAG_PATTERN)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _COMPARISON = re.compile(r"<=|>=|!=|<|>|=")
 _SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,3}))?([A-Za-z]*)")
+_LEVEL = re.compile(r"(-?[0-9]{1,4})dBm")
 _CODE = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}\Z")
 _ID = re.compile(r"[a-z0-9]{1,20}\Z")
 
@@ -182,6 +189,8 @@ class _Reader:
             return self.valued(word, start)
         if word == "ram":
             return self.ram()
+        if word == "signal":
+            return self.signal()
         bare = _BARE_TERMS.get(word)
         if bare is not None:
             if self.text[self.position : self.position + 1] not in ("", "(", ")", *_SPACE):
@@ -231,11 +240,26 @@ class _Reader:
             self.bad_value("a version")
         return Software(name, msgspec.convert(found.group(), Comparison), version)
 
-    def ram(self) -> Selector:
+    def order(self, word: str, example: str) -> Order:
         found = _COMPARISON.match(self.text, self.position)
         if found is None or found.group() not in ("<", "<=", ">", ">="):
-            self.fail("`ram` is compared by <, <=, > or >=", hint="For example: ram<4GiB")
+            self.fail(f"`{word}` is compared by <, <=, > or >=", hint=f"For example: {example}")
         self.position = found.end()
+        order: Order = msgspec.convert(found.group(), Order)
+        return order
+
+    def signal(self) -> Selector:
+        order = self.order("signal", "signal<-110dBm")
+        level = _LEVEL.match(self.text, self.position)
+        if level is None:
+            self.fail("a signal's strength is a whole number of dBm", hint="For example: signal<-110dBm")
+        self.position = level.end()
+        if not self.at_boundary():
+            self.bad_value("a strength")
+        return Signal(order, int(level.group(1)))
+
+    def ram(self) -> Selector:
+        order = self.order("ram", "ram<4GiB")
         size = _SIZE.match(self.text, self.position)
         unit = UNITS.get(size.group(3)) if size else None
         if size is None or unit is None:
@@ -244,10 +268,7 @@ class _Reader:
         if not self.at_boundary():
             self.bad_value("a size")
         fraction = size.group(2) or ""
-        return Ram(
-            msgspec.convert(found.group(), Order),
-            int(size.group(1)) * unit + int(fraction or "0") * unit // 10 ** len(fraction),
-        )
+        return Ram(order, int(size.group(1)) * unit + int(fraction or "0") * unit // 10 ** len(fraction))
 
     def value(self) -> str:
         """A quoted value, or as many bare characters as there are. At least one, all of them printable."""

@@ -14,8 +14,11 @@ MAX_VERSION_CHARS = 256
 _PART = re.compile(r"([^0-9]*)([0-9]*)")
 
 
-def compare(left: str, right: str) -> int:
-    """Return -1, 0 or 1 as `left` is older than, equal to or newer than `right`. Never raises."""
+def compare(left: str, right: str, system: str = "dpkg") -> int:
+    """Return -1, 0 or 1 as `left` is older than, equal to or newer than `right`. Never raises.
+
+    system: the packaging system that both come from (`Package.system`); all are ordered as Debian orders them.
+    """
     one, other = _split(left), _split(right)
     return (
         _compare_numbers(one[0], other[0]) or _compare_strings(one[1], other[1]) or _compare_strings(one[2], other[2])

@@ -40,6 +40,10 @@ class Store:
         """When it returns, what `job` did is on disk. Raises what the job raised, or StoreFailed, StoreFull."""
         return await self.writer.write(job)
 
+    async def write_bulk(self, job: Callable[[Connection], T], rows: int) -> T:
+        """As `write`, for what writes many `rows`: it lets others go first."""
+        return await self.writer.write_bulk(job, rows)
+
     def write_soon(self, job: Callable[[Connection], object], what: str) -> None:
         """For what nobody waits for. In order with every other write."""
         self.writer.write_soon(job, what)

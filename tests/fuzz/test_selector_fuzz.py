@@ -17,6 +17,7 @@ from protocol.selector import (
     Finding,
     Host,
     Id,
+    Installed,
     Not,
     Online,
     Or,
@@ -24,6 +25,7 @@ from protocol.selector import (
     Provisional,
     Ram,
     Selector,
+    Signal,
     Software,
     Tag,
     matches,
@@ -48,6 +50,7 @@ terms: st.SearchStrategy[Selector] = st.one_of(
     codes.map(Finding),
     printable.map(Host),
     st.builds(Ram, st.sampled_from(["<", "<=", ">", ">="]), st.integers(0, 10**15)),
+    st.builds(Signal, st.sampled_from(["<", "<=", ">", ">="]), st.integers(-9999, 9999)),
     printable.map(Software),
     st.builds(Software, printable, st.sampled_from(["<", "<=", ">", ">=", "=", "!="]), versions),
 )
@@ -73,7 +76,9 @@ facts = st.builds(
     hostname=st.none() | printable,
     os=st.lists(codes, max_size=3).map(tuple),
     ram_bytes=st.none() | st.integers(0, 10**15),
-    software=st.none() | st.dictionaries(printable, versions, max_size=3),
+    signal_dbm=st.none() | st.integers(-200, 0),
+    software=st.none()
+    | st.dictionaries(printable.map(str.lower), st.lists(versions.map(Installed), max_size=2).map(tuple), max_size=3),
     findings=st.none() | st.frozensets(codes, max_size=3),
 )
 
@@ -130,6 +135,7 @@ def test_learning_more_never_takes_a_selected_device_out(tree: Selector, known: 
             hostname=known.hostname or "",
             os=known.os or ("linux",),
             ram_bytes=known.ram_bytes or 0,
+            signal_dbm=known.signal_dbm or 0,
             software=known.software or {},
             findings=known.findings or frozenset(),
         )
@@ -147,6 +153,7 @@ def test_a_scope_decides_by_tags_and_id_alone(tree: Selector, one: Facts, other:
             hostname=other.hostname,
             os=other.os,
             ram_bytes=other.ram_bytes,
+            signal_dbm=other.signal_dbm,
             software=other.software,
             findings=other.findings,
         )

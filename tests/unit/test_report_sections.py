@@ -19,6 +19,7 @@ from protocol.sections.memory import Memory
 from protocol.sections.network import Interface, Network
 from protocol.sections.software import Package, Software
 from protocol.sections.storage import Disk, Filesystem, Storage
+from protocol.selector import Installed
 from protocol.signing import KeySigner
 from protocol.statement import LINK, REPORT, Signed, seal_statement
 from tests.support.organisation import new_key
@@ -151,7 +152,11 @@ def test_facts_are_what_the_sections_say_and_unknown_where_they_say_nothing() ->
         online=True,
     )
     assert facts.os == ("linux", "debian", "ubuntu", "ubuntu-24.04")
-    assert facts.hostname == "pc-7" and facts.ram_bytes == 4 << 30 and facts.software == {"firefox-esr": "128.3"}
+    assert (
+        facts.hostname == "pc-7"
+        and facts.ram_bytes == 4 << 30
+        and facts.software == {"firefox-esr": (Installed("128.3"),)}
+    )
     nothing = facts_from(DEVICE, {}, tags=None)
     assert (nothing.hostname, nothing.ram_bytes, nothing.software, nothing.os) == (None, None, None, ())
     assert facts_from(DEVICE, {"software": Software()}, tags=None).software is None, (

@@ -10,6 +10,7 @@ from protocol.selector import (
     All,
     And,
     Facts,
+    Installed,
     Not,
     Or,
     Ram,
@@ -32,7 +33,13 @@ LAPTOP = Facts(
     hostname="PC-Reception",
     os=("linux", "debian", "debian-12"),
     ram_bytes=4 * 1024**3 - 200 * 1024**2,
-    software={"firefox": "115.3.0esr-1~deb12u1", "openssl": "3.0.11-1"},
+    signal_dbm=-97,
+    software={
+        "firefox": (Installed("115.3.0esr-1~deb12u1"),),
+        "openssl": (Installed("3.0.11-1"),),
+        "kernel": (Installed("6.1.0-26"), Installed("6.1.0-28")),
+        "tool": (Installed("", "files"),),
+    },
     findings=frozenset({"no-signal"}),
 )
 
@@ -55,7 +62,11 @@ LAPTOP = Facts(
         "software:firefox>=115 software:firefox<116",
         "software:openssl!=3.0.10-1",
         "software:openssl=3.0.11-1",
+        "software:Firefox software:OPENSSL>3",
+        "software:kernel<6.1.0-28 software:kernel>6.1.0-26 software:kernel!=6.1.0-26",
+        "software:tool",
         "not software:chromium",
+        "signal<-90dBm signal<=-97dBm signal>=-97dBm not signal>-97dBm",
         "ram>=3.5GiB ram>3GB ram<=5000MB",
         "tag:nowhere or (tag:clinic (os:windows or os:linux))",
         "not (tag:clinic tag:kiosk)",
@@ -83,6 +94,10 @@ def test_the_laptop_is_selected(text: str) -> None:
         "software:chromium",
         "software:chromium<999",
         "finding:disk-full",
+        "signal<-110dBm",
+        "software:kernel<6.1.0-26",
+        "software:tool<1",  # its version is not known
+        "not software:tool<1",
         "not all",
     ],
 )
@@ -110,6 +125,7 @@ def test_or_binds_weaker_than_side_by_side_and_not_binds_tightest() -> None:
         "software:x",
         "software:x<1",
         "finding:x",
+        "signal<-110dBm",
     ],
 )
 def test_an_unknown_fact_satisfies_neither_a_term_nor_its_negation(term: str) -> None:
