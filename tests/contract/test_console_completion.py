@@ -56,7 +56,7 @@ def printed(console: ConsoleProcess, *words: str) -> list[str]:
 
 
 def test_commands_options_and_devices_are_offered_where_they_are_due(console: ConsoleProcess) -> None:
-    assert {"ssh", "ssh-config", "show"} == set(offered(console, "s"))
+    assert {"ssh", "ssh-config", "show", "software"} == set(offered(console, "s"))
     assert "approve" in offered(console, "device", "")
     assert "--purpose" in offered(console, "ssh", "--pu")
     assert offered(console, "ssh", "") == ["dana-laptop", "eva-laptop"]
