@@ -62,6 +62,7 @@ def test_commands_options_and_devices_are_offered_where_they_are_due(console: Co
     assert offered(console, "ssh", "") == ["dana-laptop", "eva-laptop"]
     assert offered(console, "ssh", "-a", "admin", "--purpose", "x", "-t", "DANA") == ["dana-laptop"]
     assert offered(console, "device", "forget", "") == ["dana-laptop"]
+    assert offered(console, "software", "diff", "eva-laptop", "") == ["dana-laptop", "eva-laptop"]
     assert offered(console, "completion", "") == ["bash", "fish", "zsh"]
     assert offered(console, "ssh", "-a", "d") == [], "the value of an option is no device"
     assert offered(console, "ssh", "dana-laptop", "--", "d") == [], "nor is the command on it"
