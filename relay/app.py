@@ -300,6 +300,7 @@ async def _sweep(services: Services) -> None:
     services.uploads.expire()
     services.uploads.recount()
     await services.inventories.look_behind()
+    await services.inventories.drop_unused()
     await services.store.write(lambda c: people.drop_expired_logins(c, now))
     dropped = await sweep(services.store, services.clock)
     if dropped:

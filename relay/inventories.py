@@ -22,7 +22,7 @@ from protocol.sections.software import Software
 from relay import logs
 from relay.store import blobs, findings, inventory, last_sections
 from relay.store.findings import Found
-from relay.store.inventory import Inventory, rows_of
+from relay.store.inventory import Inventory, Keys, rows_of
 from relay.store.store import Store
 from relay.store.tables import device_findings, inventories
 
@@ -50,6 +50,7 @@ class Inventories:
         self._busy = 0
         self._come = asyncio.Event()
         self._reading = asyncio.Semaphore(READING)
+        self._keys = Keys()
 
     def __len__(self) -> int:
         """Devices that are not yet in step."""
@@ -66,6 +67,12 @@ class Inventories:
             found = await self._store.read(partial(last_sections.behind, name=name, read=read, limit=MAX_BEHIND))
             for key in found:
                 self.follow(key)
+
+    async def drop_unused(self) -> None:
+        """Drop the packages that no device has any more. In small steps, so that reports pass."""
+        while found := await self._store.read(inventory.unused):
+            await self._store.write_bulk(partial(inventory.drop_unused, keys=found), len(found))
+            self._keys.forget()
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -97,21 +104,21 @@ class Inventories:
         done = False
         while not done:
             async with self._reading:
-                wanted = await self._store.read(lambda c: _prepare(c, key))
+                wanted = await self._store.read(lambda c: _prepare(c, key, self._keys))
             if wanted is None:
                 return
             rows = min(wanted.changes, inventory.MAX_CHANGES)
             done = await self._store.write_bulk(partial(_apply, key=key, wanted=wanted), rows)
 
 
-def _prepare(connection: Connection, key: Key) -> Inventory | None:
+def _prepare(connection: Connection, key: Key, known: Keys) -> Inventory | None:
     """None where there is nothing to do."""
     sha256 = last_sections.reported(connection, *key, inventory.SECTION)
     if inventory.is_read(connection, *key, sha256):
         return None
     section = _section(connection, key[0], inventory.SECTION, sha256) if sha256 else None
     rows = rows_of(section) if isinstance(section, Software) and section.systems else None
-    return inventory.prepare(connection, *key, sha256, rows)
+    return inventory.prepare(connection, *key, sha256, rows, known)
 
 
 def _apply(connection: Connection, key: Key, wanted: Inventory) -> bool:

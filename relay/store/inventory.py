@@ -16,11 +16,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, literal, select, update
 
 from protocol.ids import DeviceId, OrganisationId, Sha256
 from protocol.sections.software import Software
 from relay.store import last_sections
+from relay.store.engine import integers, upsert
 from relay.store.store import storable
 from relay.store.tables import inventories, packages, software_links
 
@@ -31,10 +32,16 @@ BITS = 32
 """Devices in a bucket. A mask stays far below what the databases take for an integer."""
 
 ASKED_AT_ONCE = 400
-"""Values in one IN. SQLite takes 32,766, and PostgreSQL as many; short statements are prepared sooner."""
+"""Names in one IN. SQLite takes 32,766, and PostgreSQL as many; short statements are prepared sooner."""
 
 MAX_CHANGES = 4_000
 """Links written in one transaction: some 20 ms, for which others wait. A new device has fewer than 2,000."""
+
+MAX_REMEMBERED = 30_000
+"""Packages whose keys are kept in memory: 15 MB at the most, and nearly all that a fleet has in common."""
+
+MAX_DROPPED = 1_000
+"""Packages that nobody has any more, dropped at once."""
 
 MAX_NAME_CHARS = 256
 MAX_SYSTEM_CHARS = 32
@@ -58,6 +65,32 @@ class Inventory(msgspec.Struct, frozen=True):
     rows: frozenset[PackageRow] | None
     keys: dict[PackageRow, int]
     changes: int
+
+
+class Keys:
+    """Of packages, as somebody read them: for whoever reads next. A row may be gone by then; `apply` looks."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[OrganisationId, PackageRow], int] = {}
+
+    def find(
+        self, connection: Connection, organisation: OrganisationId, rows: Iterable[PackageRow]
+    ) -> dict[PackageRow, int]:
+        known, found, unknown = self._known, {}, []
+        for row in rows:
+            key = known.get((organisation, row))
+            if key is None:
+                unknown.append(row)
+            else:
+                found[row] = key
+        new = _find_keys(connection, organisation, unknown)
+        if len(known) + len(new) > MAX_REMEMBERED:
+            self._known = {}
+        self._known |= {(organisation, row): key for row, key in new.items()}
+        return found | new
+
+    def forget(self) -> None:
+        self._known = {}
 
 
 def rows_of(software: Software) -> frozenset[PackageRow]:
@@ -99,13 +132,14 @@ def prepare(
     device: DeviceId,
     sha256: Sha256,
     rows: frozenset[PackageRow] | None,
+    known: Keys,
 ) -> Inventory:
     """Look up beforehand, as a reader, what `apply` will need: it has others waiting."""
     held = _held(connection, organisation, device)
-    keys = _find_keys(connection, organisation, rows or ())
-    known = set(keys.values())
-    changes = len(rows or ()) - len(known) + len(known ^ (held.keys if held else set()))
-    return Inventory(sha256, rows, keys, changes)
+    found = known.find(connection, organisation, rows or ())
+    keys = set(found.values())
+    changes = len(rows or ()) - len(keys) + len(keys ^ (held.keys if held else set()))
+    return Inventory(sha256, rows, found, changes)
 
 
 def apply(connection: Connection, organisation: OrganisationId, device: DeviceId, inventory: Inventory) -> bool:
@@ -117,7 +151,7 @@ def apply(connection: Connection, organisation: OrganisationId, device: DeviceId
     if last_sections.reported(connection, organisation, device, SECTION) != inventory.sha256:
         return True
     held = _held(connection, organisation, device) or _add(connection, organisation, device)
-    keys = set(_still_there(connection, inventory.keys.values()))
+    keys = _still_there(connection, set(inventory.keys.values()))
     there = {row for row, key in inventory.keys.items() if key in keys}
     missing = sorted((inventory.rows or frozenset()) - there)
     keys |= _keep(connection, organisation, missing[:MAX_CHANGES])
@@ -125,8 +159,10 @@ def apply(connection: Connection, organisation: OrganisationId, device: DeviceId
         return _settle(connection, organisation, device, held.keys, None)
     gone = sorted(held.keys - keys)[:MAX_CHANGES]
     new = sorted(keys - held.keys)[: MAX_CHANGES - len(gone)]
-    _unlink(connection, held, gone)
-    _link(connection, held, new)
+    if gone:
+        _unlink(connection, held, gone)
+    if new:
+        _link(connection, held, new)
     linked = held.keys.difference(gone).union(new)
     return _settle(connection, organisation, device, linked, inventory if linked == keys else None)
 
@@ -140,6 +176,19 @@ def is_read(connection: Connection, organisation: OrganisationId, device: Device
     if row is None or not sha256:
         return not sha256 and (row is None or (not row.sha256 and not unpack(row.packages)))
     return bool(row.sha256 == sha256)
+
+
+def drop_unused(connection: Connection, keys: Sequence[int]) -> None:
+    """Drop those of `keys` (of `unused`) that still nobody has."""
+    connection.execute(delete(packages).where(packages.c.key.in_(integers(keys)), ~_IS_LINKED))
+
+
+def unused(connection: Connection) -> list[int]:
+    """Packages that no device has any more, up to MAX_DROPPED. Those of a report that comes just now are among them."""
+    return list(connection.execute(select(packages.c.key).where(~_IS_LINKED).limit(MAX_DROPPED)).scalars())
+
+
+_IS_LINKED = exists().where(software_links.c.package == packages.c.key)
 
 
 # -- one device's place ---------------------------------------------------------------------------------------------
@@ -219,10 +268,12 @@ def _find_keys(
     return found
 
 
-def _still_there(connection: Connection, keys: Iterable[int]) -> Iterator[int]:
-    """Those of which nobody dropped the row since they were read."""
-    for some in chunks(sorted(keys)):
-        yield from connection.execute(select(packages.c.key).where(packages.c.key.in_(some))).scalars()
+def _still_there(connection: Connection, keys: set[int]) -> set[int]:
+    """Those of which nobody dropped the row since they were read: nearly always all of them."""
+    these = packages.c.key.in_(integers(keys))
+    if connection.execute(select(func.count()).select_from(packages).where(these)).scalar_one() == len(keys):
+        return keys
+    return set(connection.execute(select(packages.c.key).where(these)).scalars())
 
 
 def _keep(connection: Connection, organisation: OrganisationId, rows: Sequence[PackageRow]) -> set[int]:
@@ -235,54 +286,18 @@ def _keep(connection: Connection, organisation: OrganisationId, rows: Sequence[P
     return set(keys.values())
 
 
-def _masks(connection: Connection, bucket: int, keys: Sequence[int]) -> dict[int, int]:
-    found: dict[int, int] = {}
-    for some in chunks(keys):
-        query = select(software_links.c.package, software_links.c.mask).where(
-            software_links.c.bucket == bucket, software_links.c.package.in_(some)
-        )
-        found |= {row.package: row.mask for row in connection.execute(query)}
-    return found
-
-
-_SET_MASK = (
-    update(software_links)
-    .where(software_links.c.bucket == bindparam("of_bucket"), software_links.c.package == bindparam("of_package"))
-    .values(mask=bindparam("to_mask"))
-)
-_NO_DEVICE = (
-    delete(software_links)
-    .where(software_links.c.bucket == bindparam("of_bucket"), software_links.c.package == bindparam("of_package"))
-    .where(software_links.c.mask == 0)
-)
-
-
 def _link(connection: Connection, held: _Held, keys: Sequence[int]) -> None:
-    masks = _masks(connection, held.bucket, keys)
     bit = 1 << held.bit
-    new = [{"bucket": held.bucket, "package": key, "mask": bit} for key in keys if key not in masks]
-    if new:
-        connection.execute(insert(software_links), new)
-    _set_masks(connection, held.bucket, {key: mask | bit for key, mask in masks.items()})
+    new = integers(keys).subquery()
+    rows = select(literal(held.bucket), new.c.value, literal(bit))
+    connection.execute(upsert(software_links, rows, mask=software_links.c.mask.bitwise_or(bit)))
 
 
 def _unlink(connection: Connection, held: _Held, keys: Sequence[int]) -> None:
-    """What no device has any more is dropped."""
-    masks = _masks(connection, held.bucket, keys)
-    left = {key: mask & ~(1 << held.bit) for key, mask in masks.items()}
-    _set_masks(connection, held.bucket, left)
-    empty = [key for key, mask in left.items() if not mask]
-    if empty:
-        connection.execute(_NO_DEVICE, [{"of_bucket": held.bucket, "of_package": key} for key in empty])
-    for some in chunks(empty):
-        linked = exists().where(software_links.c.package == packages.c.key)
-        connection.execute(delete(packages).where(packages.c.key.in_(some), ~linked))
-
-
-def _set_masks(connection: Connection, bucket: int, masks: dict[int, int]) -> None:
-    if masks:
-        values = [{"of_bucket": bucket, "of_package": key, "to_mask": mask} for key, mask in masks.items()]
-        connection.execute(_SET_MASK, values)
+    these = and_(software_links.c.bucket == held.bucket, software_links.c.package.in_(integers(keys)))
+    left = software_links.c.mask.bitwise_and(~(1 << held.bit))
+    connection.execute(update(software_links).where(these).values(mask=left))
+    connection.execute(delete(software_links).where(these, software_links.c.mask == 0))
 
 
 def chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -51,6 +51,8 @@ class Store:
 
 def storable(text: str, limit: int) -> str:
     """A stranger's text as every database takes it: bounded, no NUL, nothing that is no Unicode character."""
+    if text.isascii() and len(text) <= limit and "\0" not in text:
+        return text  # as nearly all are
     return text[:limit].replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 

@@ -112,9 +112,14 @@ def add_device(
 
 
 def set_software(
-    connection: Connection, organisation: OrganisationId, device: DeviceId, packages: Iterable[Package]
+    connection: Connection,
+    organisation: OrganisationId,
+    device: DeviceId,
+    packages: Iterable[Package],
+    known: inventory.Keys | None = None,
 ) -> None:
-    """As its next report says."""
+    """As its next report says. known: what is remembered of the reports before."""
+    known = known or inventory.Keys()
     section = Software(systems=("dpkg",), packages=tuple(packages))
     name = sha256(encode(section))
     this = {"organisation": organisation, "device": device, "number": 0, "name": inventory.SECTION}
@@ -122,5 +127,5 @@ def set_software(
     connection.execute(insert(report_sections).values(**this, sha256=name, size=1, collected_at=0))
     done = False
     while not done:
-        wanted = inventory.prepare(connection, organisation, device, name, inventory.rows_of(section))
+        wanted = inventory.prepare(connection, organisation, device, name, inventory.rows_of(section), known)
         done = inventory.apply(connection, organisation, device, wanted)
