@@ -192,13 +192,17 @@ def _term_holds(term: Selector, facts: Facts) -> bool | None:
         case Finding(code):
             return None if facts.findings is None else code in facts.findings
         case Ram(order, size):
-            return None if facts.ram_bytes is None else _ordered(order, facts.ram_bytes - size)
+            return _compares(facts.ram_bytes, order, size)
         case Signal(order, dbm):
-            return None if facts.signal_dbm is None else _ordered(order, facts.signal_dbm - dbm)
+            return _compares(facts.signal_dbm, order, dbm)
         case Software():
             return None if facts.software is None else _has(term, facts.software)
         case _:
             raise TypeError(f"{type(term).__name__} is no term")
+
+
+def _compares(value: int | None, order: str, bound: int) -> bool | None:
+    return None if value is None else _ordered(order, value - bound)
 
 
 def _has(term: Software, software: Mapping[str, tuple[Installed, ...]]) -> bool | None:

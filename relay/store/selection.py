@@ -103,10 +103,9 @@ def _term(term: Selector, organisation: OrganisationId, suggested: bool) -> tupl
             fits = devices.c.hostname_key.like(_like(pattern.lower()), escape="\\")
             return and_(devices.c.hostname_key.is_not(None), fits), and_(devices.c.hostname_key.is_not(None), ~fits)
         case Ram(order, size):
-            # An integer beyond 64 bits is no bind value; no machine has as much memory.
-            return _ordered(devices.c.ram, order, min(size, 2**62))
+            return _compared(devices.c.ram, order, size)
         case Signal(order, dbm):
-            return _ordered(devices.c.signal, order, dbm)
+            return _compared(devices.c.signal, order, dbm)
         case Finding(code):
             has = _exists(findings, organisation, findings.c.code == code)
             known = _exists(device_findings, organisation, device_findings.c.known.is_(True))
@@ -127,10 +126,14 @@ def _like(pattern: str) -> str:
     return escaped.replace("*", "%").replace("?", "_")
 
 
-def _ordered(column: ColumnElement[int | None], order: str, bound: int) -> tuple[Clause, Clause]:
+def _compared(column: ColumnElement[int | None], comparison: str, number: int) -> tuple[Clause, Clause]:
+    # An integer beyond 64 bits is no bind value; no machine has as much of anything.
+    number = min(number, 2**62)
     return {
-        "<": (column < bound, column >= bound),
-        "<=": (column <= bound, column > bound),
-        ">": (column > bound, column <= bound),
-        ">=": (column >= bound, column < bound),
-    }[order]
+        "<": (column < number, column >= number),
+        "<=": (column <= number, column > number),
+        ">": (column > number, column <= number),
+        ">=": (column >= number, column < number),
+        "=": (column == number, column != number),
+        "!=": (column != number, column == number),
+    }[comparison]
