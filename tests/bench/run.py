@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tests.bench import (
+    asked,
     beside_mesh,
     bulk,
     copies,
@@ -62,6 +63,7 @@ def _measurements(world: World, chain: Chain, settings: Settings) -> Iterator[tu
         "devices": (devices.NAME, lambda: devices.measure(chain, settings)),
         "storm": (storm.NAME, lambda: storm.measure(settings)),
         "inventory": (inventory.NAME, lambda: inventory.measure(settings)),
+        "asked": (asked.NAME, lambda: asked.measure(settings)),
         "survival": (survival.NAME, lambda: survival.measure(stock, chain, settings)),
         "meshcentral": (meshcentral.NAME, lambda: beside_mesh.measure(stock, settings)),
     }

@@ -85,13 +85,17 @@ def test_the_bench_measures_every_row_beside_openssh_and_leaves_nothing_behind(f
 
 
 def test_inventories_are_measured_and_every_question_finds_the_same_devices(folder: Path) -> None:
-    small = {"ONLY": "inventory", "INVENTORY_DEVICES": "6", "INVENTORY_PACKAGES": "60"}
+    small = {"ONLY": "inventory asked", "INVENTORY_DEVICES": "6", "INVENTORY_PACKAGES": "60"}
+    small |= {"ASKED_DEVICES": "40", "ASKED_PACKAGES": "60"}
     rows, _ = measured(folder, small)
     phases = [f"inventory, {what}" for what in ("new", "unchanged", "ten packages differ")]
     assert all(rows[f"{phase}: devices per second"]["ours"] > 0 for phase in phases)
     assert rows["inventory: database"]["ours"] > 0
     asked = {name: row["total"] for name, row in rows.items() if row["aim"]}
-    assert len(asked) == 5
+    filled = {name: total for name, total in asked.items() if name.startswith("asked: ")}
+    assert filled["asked: devices with a package that all have"] == 40
+    assert filled["asked: who has openssl<3.0.14, by version"] == filled["asked: the same, with 100 devices"]
+    assert len(asked) == len(filled) + 5 == 10
     who = asked["inventory: who has openssl<3.0.14, by version"]
     assert who == asked["inventory: the same, with 100 devices"]
     assert who == asked["inventory: devices with software:openssl<3.0.14"]
