@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import msgspec
 from sqlalchemy import Connection, and_, select
 
@@ -71,11 +69,8 @@ def _counts(
 ) -> tuple[VersionCount, ...]:
     """Of the devices that are asked for. Two sources of the same version are one."""
     where, ids = listing.select_devices(connection, login.organisation, login.technician, asked.tree)
-    if ids is None:
-        ids = frozenset(connection.execute(select(devices.c.id).where(where)).scalars())
-    counts: Counter[tuple[str, str, str]] = Counter()
-    for held in software.having(connection, login.organisation, sorted(ids), keys).values():
-        counts.update({(known[key].name, known[key].version, known[key].system) for key in held})
+    groups = {key: (known[key].name, known[key].version, known[key].system) for key in keys}
+    counts = software.count(connection, where, ids, groups)
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     return tuple(
         VersionCount(name=name, version=version, system=system, devices=count)

@@ -2,7 +2,7 @@
 
     packages        organisation, name, version, system, source -> key
     software_links  bucket, key -> mask       a bucket is 32 devices, each of which has a bit in all its masks
-    inventories     organisation, device -> bucket, bit, and the keys that are linked, packed
+    inventories     organisation, device -> its place: bucket and bit; and apart, the keys that are linked, packed
 
 Who has a package is a look at the versions of it that there are, which are compared by the rules of their own systems
 (software.py), and at the links of those that fit. A report writes the links that differ from those of the one before.
@@ -16,14 +16,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, exists, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, literal, select, update
 
 from protocol.ids import DeviceId, OrganisationId, Sha256
 from protocol.sections.software import Software
 from relay.store import last_sections
 from relay.store.engine import integers, upsert
 from relay.store.store import storable
-from relay.store.tables import inventories, packages, software_links
+from relay.store.tables import inventories, inventory_packages, packages, software_links
 
 T = TypeVar("T")
 
@@ -169,10 +169,8 @@ def apply(connection: Connection, organisation: OrganisationId, device: DeviceId
 
 def is_read(connection: Connection, organisation: OrganisationId, device: DeviceId, sha256: Sha256) -> bool:
     """Whether the links are what the section `sha256` says ("": none), so that there is nothing to do."""
-    query = select(inventories.c.sha256, inventories.c.packages).where(
-        inventories.c.organisation == organisation, inventories.c.device == device
-    )
-    row = connection.execute(query).first()
+    query = select(inventories.c.sha256, inventory_packages.c.packages).select_from(WHOLE)
+    row = connection.execute(query.where(_of(inventories, organisation, device))).first()
     if row is None or not sha256:
         return not sha256 and (row is None or (not row.sha256 and not unpack(row.packages)))
     return bool(row.sha256 == sha256)
@@ -201,34 +199,19 @@ class _Held(NamedTuple):
 
 
 def _held(connection: Connection, organisation: OrganisationId, device: DeviceId) -> _Held | None:
-    query = select(inventories.c.bucket, inventories.c.bit, inventories.c.packages).where(
-        inventories.c.organisation == organisation, inventories.c.device == device
-    )
-    row = connection.execute(query).first()
-    return None if row is None else _Held(row.bucket, row.bit, frozenset(unpack(row.packages)))
+    query = select(inventories.c.place, inventory_packages.c.packages).select_from(WHOLE)
+    row = connection.execute(query.where(_of(inventories, organisation, device))).first()
+    return None if row is None else _Held(row.place // BITS, row.place % BITS, frozenset(unpack(row.packages)))
 
 
 def _add(connection: Connection, organisation: OrganisationId, device: DeviceId) -> _Held:
     """The next place that is free. Devices of several organisations may share a bucket; packages are never shared."""
-    last = connection.execute(
-        select(inventories.c.bucket, inventories.c.bit)
-        .order_by(inventories.c.bucket.desc(), inventories.c.bit.desc())
-        .limit(1)
-    ).first()
-    place = 0 if last is None else last.bucket * BITS + last.bit + 1
-    held = _Held(place // BITS, place % BITS, frozenset())
-    connection.execute(
-        insert(inventories).values(
-            organisation=organisation,
-            device=device,
-            bucket=held.bucket,
-            bit=held.bit,
-            sha256="",
-            known=False,
-            packages=pack(()),
-        )
-    )
-    return held
+    last = connection.execute(select(func.max(inventories.c.place))).scalar()
+    place = 0 if last is None else int(last) + 1
+    this = {"organisation": organisation, "device": device}
+    connection.execute(insert(inventories).values(**this, place=place, sha256="", known=False))
+    connection.execute(insert(inventory_packages).values(**this, packages=pack(())))
+    return _Held(place // BITS, place % BITS, frozenset())
 
 
 def _settle(
@@ -241,14 +224,28 @@ def _settle(
     """inventory: what the links are now; None: they are on the way to it."""
     connection.execute(
         update(inventories)
-        .where(inventories.c.organisation == organisation, inventories.c.device == device)
+        .where(_of(inventories, organisation, device))
         .values(
-            packages=pack(linked),
             sha256="" if inventory is None else inventory.sha256,
             known=inventory is not None and inventory.rows is not None,
         )
     )
+    packed = update(inventory_packages).where(_of(inventory_packages, organisation, device))
+    connection.execute(packed.values(packages=pack(linked)))
     return inventory is not None
+
+
+WHOLE = inventories.join(
+    inventory_packages,
+    and_(
+        inventory_packages.c.organisation == inventories.c.organisation,
+        inventory_packages.c.device == inventories.c.device,
+    ),
+)
+
+
+def _of(table: Table, organisation: OrganisationId, device: DeviceId) -> ColumnElement[bool]:
+    return and_(table.c.organisation == organisation, table.c.device == device)
 
 
 # -- packages and links ---------------------------------------------------------------------------------------------

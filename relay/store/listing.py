@@ -20,10 +20,11 @@ from protocol.technician import Technician
 from relay.store.devices import tags_of
 from relay.store.documents import read_signed
 from relay.store.findings import codes_of
+from relay.store.inventory import WHOLE
 from relay.store.reports import latest_reports
 from relay.store.selection import Clause, narrow
 from relay.store.software import Named
-from relay.store.tables import device_os, devices, inventories
+from relay.store.tables import device_os, devices, inventories, inventory_packages
 
 BATCH = 64
 """Rows whose facts are in memory at once. Nothing else runs while a batch is decided on: 20 ms."""
@@ -167,8 +168,10 @@ def _facts(
     )
     for device, name in connection.execute(query):
         names[device].append(name)
-    software = select(inventories.c.device, inventories.c.packages).where(
-        inventories.c.organisation == organisation, inventories.c.device.in_(ids), inventories.c.known.is_(True)
+    software = (
+        select(inventories.c.device, inventory_packages.c.packages)
+        .select_from(WHOLE)
+        .where(inventories.c.organisation == organisation, inventories.c.device.in_(ids), inventories.c.known.is_(True))
     )
     packages = {device: named.of(packed) for device, packed in connection.execute(software)}
     found = codes_of(connection, organisation, ids)

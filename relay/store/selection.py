@@ -2,8 +2,8 @@
 
 Selectors are three-valued (protocol/selector_tree.py): an unknown fact makes neither a term nor its negation true. So
 each node becomes two clauses, "is true" and "is false"; `not` swaps them. Versions of software are compared before, on
-the few that there are (software.py). Where these are very many, or the selector is long, the clause only narrows down,
-and `matches` decides on each row.
+the few that there are (software.py). Where the selector is long, the clause only narrows down, and `matches` decides on
+each row.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def _clauses(connection: Connection, tree: Selector, organisation: OrganisationI
             part = _clauses(connection, term, organisation, suggested)
             return Clauses(part.is_false, part.is_true, part.exact)
         case Software():
-            return Clauses(*software.clauses(connection, organisation, tree))
+            return Clauses(*software.clauses(connection, organisation, tree), True)
         case _:
             is_true, is_false = _term(tree, organisation, suggested)
             return Clauses(is_true, is_false, True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, and_, false, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, select
 
 from protocol.ids import OrganisationId
 from protocol.selector import And, Installed, Not, Or, Selector, Software, fits
-from relay.store.inventory import chunks, unpack
+from relay.store.engine import integers
+from relay.store.inventory import BITS, chunks, unpack
 from relay.store.tables import devices, inventories, packages, software_links
 
-MAX_VERSIONS = 500
-"""Of one package, in one statement. A fleet has a dozen; where somebody reports more, each device is looked at."""
-
 Clause = ColumnElement[bool]
+G = TypeVar("G", bound=Hashable)
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -41,30 +42,36 @@ def fitting(found: Mapping[int, Version], term: Software) -> tuple[list[int], li
     return [key for key, does in held.items() if does], [key for key, does in held.items() if does is None]
 
 
-def clauses(connection: Connection, organisation: OrganisationId, term: Software) -> tuple[Clause, Clause, bool]:
-    """That the term holds for a row of `devices`, that it does not, and whether these are exact (selection.py)."""
-    known = _known(organisation)
+def clauses(connection: Connection, organisation: OrganisationId, term: Software) -> tuple[Clause, Clause]:
+    """That the term holds for a row of `devices`, and that it does not. Both exactly."""
     fit, unclear = fitting(versions(connection, organisation, term), term)
-    if len(fit) + len(unclear) > MAX_VERSIONS:
-        return known, known, False
-    has = devices.c.id.in_(_linked(organisation, fit)) if fit else false()
-    may_have = devices.c.id.in_(_linked(organisation, fit + unclear)) if fit or unclear else false()
-    return and_(known, has), and_(known, ~may_have), True
+    has = _at(organisation, _places(connection, fit))
+    may_have = _at(organisation, _places(connection, fit + unclear)) if unclear else has
+    known = select(inventories.c.device).where(
+        inventories.c.organisation == organisation, inventories.c.known.is_(True)
+    )
+    return has, and_(devices.c.id.in_(known.correlate(None)), ~may_have)
 
 
-def _known(organisation: OrganisationId) -> Clause:
-    held = select(inventories.c.device).where(inventories.c.organisation == organisation, inventories.c.known.is_(True))
+def _places(connection: Connection, keys: Sequence[int]) -> Iterator[int]:
+    """Of the devices that have one of these packages at least."""
+    masks: dict[int, int] = {}
+    for row in _links(connection, keys):
+        masks[row.bucket] = masks.get(row.bucket, 0) | row.mask
+    return (bucket * BITS + bit for bucket, mask in masks.items() for bit in range(BITS) if mask >> bit & 1)
+
+
+def _at(organisation: OrganisationId, places: Iterable[int]) -> Clause:
+    held = select(inventories.c.device).where(
+        inventories.c.place.in_(integers(places)),
+        inventories.c.organisation == organisation,
+        inventories.c.known.is_(True),
+    )
     return devices.c.id.in_(held.correlate(None))
 
 
-def _linked(organisation: OrganisationId, keys: Sequence[int]) -> Select[tuple[str]]:
-    has_bit = software_links.c.mask.bitwise_rshift(inventories.c.bit).bitwise_and(1) == 1
-    return (
-        select(inventories.c.device)
-        .join(software_links, and_(software_links.c.bucket == inventories.c.bucket, has_bit))
-        .where(software_links.c.package.in_(keys), inventories.c.organisation == organisation)
-        .correlate(None)
-    )
+def _links(connection: Connection, keys: Iterable[int]) -> Sequence[Row[Any]]:
+    return connection.execute(select(software_links).where(software_links.c.package.in_(integers(keys)))).all()
 
 
 def having(
@@ -73,19 +80,37 @@ def having(
     """Which of `keys` each of the devices `ids` is linked to, ascending. One without a known inventory is left out."""
     places: dict[int, list[tuple[int, str]]] = {}
     for some in chunks(ids):
-        query = select(inventories.c.device, inventories.c.bucket, inventories.c.bit).where(
+        query = select(inventories.c.device, inventories.c.place).where(
             inventories.c.organisation == organisation, inventories.c.device.in_(some), inventories.c.known.is_(True)
         )
-        for device, bucket, bit in connection.execute(query):
-            places.setdefault(bucket, []).append((bit, device))
+        for device, place in connection.execute(query):
+            places.setdefault(place // BITS, []).append((place % BITS, device))
     found: dict[str, list[int]] = {device: [] for held in places.values() for _, device in held}
-    for wanted in chunks(sorted(keys)):
-        query = select(software_links).where(software_links.c.package.in_(wanted))
-        for bucket, key, mask in connection.execute(query):
-            for bit, device in places.get(bucket, ()):
-                if mask >> bit & 1:
-                    found[device].append(key)
+    for link in _links(connection, keys):
+        for bit, device in places.get(link.bucket, ()):
+            if link.mask >> bit & 1:
+                found[device].append(link.package)
     return {device: sorted(held) for device, held in found.items()}
+
+
+def count(connection: Connection, where: Clause, ids: frozenset[str] | None, groups: Mapping[int, G]) -> Counter[G]:
+    """Devices that have a package of each group. groups: by the packages' keys.  where, ids: as select_devices says."""
+    joined = inventories.join(
+        devices, and_(devices.c.organisation == inventories.c.organisation, devices.c.id == inventories.c.device)
+    )
+    query = select(inventories.c.place, inventories.c.device).select_from(joined)
+    meant: dict[int, int] = {}
+    for place, device in connection.execute(query.where(inventories.c.known.is_(True), where)):
+        if ids is None or device in ids:
+            meant[place // BITS] = meant.get(place // BITS, 0) | 1 << place % BITS
+    masks: dict[tuple[G, int], int] = {}
+    for link in _links(connection, groups):
+        group = (groups[link.package], link.bucket)
+        masks[group] = masks.get(group, 0) | link.mask & meant.get(link.bucket, 0)
+    counts: Counter[G] = Counter()
+    for (group_of, _), mask in masks.items():
+        counts[group_of] += mask.bit_count()
+    return +counts
 
 
 # -- for what SQL does not decide -----------------------------------------------------------------------------------

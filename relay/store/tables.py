@@ -121,14 +121,22 @@ inventories = Table(
     metadata,
     Column("organisation", Text, nullable=False),
     Column("device", Text, nullable=False),
-    Column("bucket", BigInteger, nullable=False),  # with `bit`: the device's place in software_links, for good
-    Column("bit", BigInteger, nullable=False),
+    Column("place", BigInteger, nullable=False),  # in software_links, for good: bucket * 32 + bit
     Column("sha256", Text, nullable=False),  # of the section that was read; "": none, or one is being written
     Column("known", Boolean, nullable=False),  # the links are what it says; else its software is not known
+    PrimaryKeyConstraint("organisation", "device"),
+    Index(None, "place", unique=True),
+)
+
+inventory_packages = Table(
+    "inventory_packages",
+    metadata,
+    Column("organisation", Text, nullable=False),
+    Column("device", Text, nullable=False),
     Column("packages", LargeBinary, nullable=False),  # what is linked, see inventory.pack
     PrimaryKeyConstraint("organisation", "device"),
-    Index(None, "bucket", "bit", unique=True),
 )
+"""Apart from `inventories`, whose rows a search looks at all: 3 KB of each device would be in its way."""
 
 packages = Table(
     "packages",

@@ -26,7 +26,7 @@ from relay.logins import Login
 from relay.store import listing
 from relay.store.inventory import BITS, pack
 from relay.store.store import Store
-from relay.store.tables import inventories, packages, software_links
+from relay.store.tables import inventories, inventory_packages, packages, software_links
 from tests.bench.inventory import AIM_MS
 from tests.bench.reporters import ASKED, PACKAGE, POOL
 from tests.bench.rows import Row, ours_at_most, percentile
@@ -110,18 +110,18 @@ class _Filling:
     def fill(self, connection: Connection, numbers: range) -> None:
         masks: dict[tuple[int, int], int] = {}
         held: list[dict[str, Any]] = []
+        packed: list[dict[str, Any]] = []
         for number in numbers:
             device = DeviceId("-".join([f"{number:05d}"] * 4))
             add_device(connection, A, device, tags=())
             keys = self._installed(number)
-            place = {"bucket": number // BITS, "bit": number % BITS}
-            held.append(
-                {"organisation": A, "device": device, "sha256": "x", "known": True, "packages": pack(keys), **place}
-            )
+            held.append({"organisation": A, "device": device, "sha256": "x", "known": True, "place": number})
+            packed.append({"organisation": A, "device": device, "packages": pack(keys)})
             for key in keys:
                 link = (number // BITS, key)
                 masks[link] = masks.get(link, 0) | 1 << number % BITS
         connection.execute(insert(inventories), held)
+        connection.execute(insert(inventory_packages), packed)
         rows = [(*link, mask) for link, mask in sorted(masks.items())]
         statement = "INSERT INTO software_links VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET mask = mask | excluded.mask"
         connection.exec_driver_sql("DROP INDEX IF EXISTS ix_software_links_package")

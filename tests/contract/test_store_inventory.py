@@ -170,11 +170,8 @@ async def test_a_package_that_was_dropped_meanwhile_is_kept_anew() -> None:
         assert await store.write(between) == {other}
 
 
-async def test_more_versions_than_fit_into_a_statement_are_searched_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(software, "MAX_VERSIONS", 3)
-    devices = ids(20)
+async def test_a_thousand_versions_of_a_package_are_searched_as_one() -> None:
+    devices = ids(1000)
     async with fresh_store() as (store, _):
 
         def fill(connection: Connection) -> None:
@@ -184,7 +181,7 @@ async def test_more_versions_than_fit_into_a_statement_are_searched_all_the_same
 
         await store.write(fill)
         who = technician("all")
-        for text, wanted in (("software:tool<11", devices[1:11]), ("not software:tool<11", devices[11:])):
+        for text, wanted in (("software:tool<11", devices[1:11]), ("not software:tool<990", devices[990:])):
             selector = parse(text)
             page = await store.read(lambda c, s=selector: listing.list_devices(c, A, who, s, after=None, limit=50))
             assert [row.id for row in page.rows] == wanted, text

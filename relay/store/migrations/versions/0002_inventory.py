@@ -20,14 +20,19 @@ def upgrade() -> None:
         "inventories",
         sa.Column("organisation", sa.Text(), nullable=False),
         sa.Column("device", sa.Text(), nullable=False),
-        sa.Column("bucket", sa.BigInteger(), nullable=False),
-        sa.Column("bit", sa.BigInteger(), nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.Text(), nullable=False),
         sa.Column("known", sa.Boolean(), nullable=False),
-        sa.Column("packages", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("organisation", "device", name="pk_inventories"),
     )
-    op.create_index("ix_inventories_bucket_bit", "inventories", ["bucket", "bit"], unique=True)
+    op.create_index("ix_inventories_place", "inventories", ["place"], unique=True)
+    op.create_table(
+        "inventory_packages",
+        sa.Column("organisation", sa.Text(), nullable=False),
+        sa.Column("device", sa.Text(), nullable=False),
+        sa.Column("packages", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("organisation", "device", name="pk_inventory_packages"),
+    )
     op.create_table(
         "packages",
         sa.Column("key", sa.Integer(), nullable=False),
@@ -82,7 +87,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("device_findings", "findings", "software_links", "packages", "inventories"):
+    for table in ("device_findings", "findings", "software_links", "packages", "inventory_packages", "inventories"):
         op.drop_table(table)
     op.drop_column("devices", "signal")
     op.create_table(
