@@ -31,9 +31,16 @@ It names the same sections, so that a KiB is all that it costs."""
 CONNECTIVITY_S = 3600.0
 """Between two climbs of the ladder while all is well: each opens some connections to the relay."""
 
-INTERVALS_S: Mapping[str, float] = {"software": SOFTWARE_S, "connectivity": CONNECTIVITY_S}
+UPDATES_S = 6 * 3600.0
+"""Between two questions for what could be upgraded, unless packages changed: the lists are fetched once a day."""
 
-FIRST_S: Mapping[str, float] = {"connectivity": 90.0}
+INTERVALS_S: Mapping[str, float] = {
+    "software": SOFTWARE_S,
+    "updates": UPDATES_S,
+    "connectivity": CONNECTIVITY_S,
+}
+
+FIRST_S: Mapping[str, float] = {"updates": 90.0, "connectivity": 90.0}
 """From the start to the first look: the first report does not wait for the network's slowest answer."""
 
 MAX_JUMP = 1_000_000

@@ -25,9 +25,13 @@ def translated(guidance: Guidance, language: str) -> Guidance:
     """language: of LANGUAGES; English for any other."""
     if language not in LANGUAGES or language == "en":
         return guidance
-    catalogue = _catalogue(language)
     texts = {name: text for name in TRANSLATED if (text := getattr(guidance, name))}
-    return msgspec.structs.replace(guidance, **{name: catalogue.gettext(text) for name, text in texts.items()})
+    return msgspec.structs.replace(guidance, **{name: text_in(text, language) for name, text in texts.items()})
+
+
+def text_in(text: str, language: str) -> str:
+    """A text that N_ marked, in a language of LANGUAGES; English for any other."""
+    return text if language not in LANGUAGES or language == "en" else _catalogue(language).gettext(text)
 
 
 @cache

@@ -81,6 +81,7 @@ def facts_from(
         hostname=(system.hostname or None) if isinstance(system, System) else None,
         os=os_names(system) if isinstance(system, System) else (),
         ram_bytes=memory.total if isinstance(memory, Memory) else None,
+        slots_free=memory.slots_free if isinstance(memory, Memory) else None,
         signal_dbm=strongest_signal(sections.get("modem")),
         software=installed_by_name(software) if isinstance(software, Software) and software.systems else None,
         findings=frozenset(f.code for f in findings.findings) if isinstance(findings, Findings) else None,

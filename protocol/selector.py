@@ -5,7 +5,8 @@
     unary    = "not" unary | "(" selector ")" | term
     term     = "all" | "online" | "provisional"
              | "tag:" tag | "id:" prefix | "os:" name | "host:" pattern | "finding:" code
-             | "ram" order size | "signal" order level | "software:" name [ comparison version ]
+             | "ram" order size | "slots-free" comparison count | "signal" order level
+             | "software:" name [ comparison version ]
 
 `parse` makes a tree of frozen Structs (protocol/selector_tree.py), `to_text` the canonical text of a tree, `matches`
 decides. docs/selectors.md explains it to users.
@@ -39,6 +40,7 @@ from protocol.selector_tree import (
     Ram,
     Selector,
     Signal,
+    SlotsFree,
     Software,
     Tag,
     fits,
@@ -64,6 +66,7 @@ __all__ = [
     "Provisional",
     "Ram",
     "Selector",
+    "SlotsFree",
     "Signal",
     "Software",
     "Tag",
@@ -122,6 +125,7 @@ _TAG_VALUE = re.compile(TAG_PATTERN)
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _COMPARISON = re.compile(r"<=|>=|!=|<|>|=")
 _SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,3}))?([A-Za-z]*)")
+_COUNT = re.compile(r"[0-9]{1,6}")
 _LEVEL = re.compile(r"(-?[0-9]{1,4})dBm")
 _CODE = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}\Z")
 _ID = re.compile(r"[a-z0-9]{1,20}\Z")
@@ -191,6 +195,8 @@ class _Reader:
             return self.ram()
         if word == "signal":
             return self.signal()
+        if word == "slots-free":
+            return self.slots_free()
         bare = _BARE_TERMS.get(word)
         if bare is not None:
             if self.text[self.position : self.position + 1] not in ("", "(", ")", *_SPACE):
@@ -269,6 +275,20 @@ class _Reader:
             self.bad_value("a size")
         fraction = size.group(2) or ""
         return Ram(order, int(size.group(1)) * unit + int(fraction or "0") * unit // 10 ** len(fraction))
+
+    def slots_free(self) -> Selector:
+        hint = "For example: slots-free>0"
+        found = _COMPARISON.match(self.text, self.position)
+        if found is None:
+            self.fail("`slots-free` is compared by <, <=, >, >=, = or !=", hint=hint)
+        self.position = found.end()
+        count = _COUNT.match(self.text, self.position)
+        if count is None:
+            self.fail("a number of slots is missing", hint=hint)
+        self.position = count.end()
+        if not self.at_boundary():
+            self.bad_value("a number of slots")
+        return SlotsFree(msgspec.convert(found.group(), Comparison), int(count.group()))
 
     def value(self) -> str:
         """A quoted value, or as many bare characters as there are. At least one, all of them printable."""

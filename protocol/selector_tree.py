@@ -69,6 +69,13 @@ class Ram(_Node, frozen=True):
     size: int
 
 
+class SlotsFree(_Node, frozen=True):
+    """How many memory slots are empty, compared with `count`."""
+
+    comparison: Comparison
+    count: int
+
+
 class Signal(_Node, frozen=True):
     """The signal of its mobile network compared with `dbm`, in dBm: nearer to 0 is stronger."""
 
@@ -101,7 +108,9 @@ class Or(_Node, frozen=True):
     terms: tuple[Selector, ...]
 
 
-Selector = All | Online | Provisional | Tag | Id | Os | Host | Finding | Ram | Signal | Software | Not | And | Or
+Selector = (
+    All | Online | Provisional | Tag | Id | Os | Host | Finding | Ram | SlotsFree | Signal | Software | Not | And | Or
+)
 
 
 class Installed(msgspec.Struct, frozen=True, order=True):
@@ -115,7 +124,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one device. None (os: empty) is "not known", which no term and no negation matches.
 
     id: the full device id.  tags: of its verified record; () for a device known to have none.
-    os: lower case, from general to exact.  ram_bytes: total.  signal_dbm: of the strongest of its mobile modems.
+    os: lower case, from general to exact.  ram_bytes: total.  slots_free: for memory.
+    signal_dbm: of the strongest of its mobile modems.
     software: what is installed, by name in lower case; several versions of a name may be.
     findings: codes of the latest diagnosis.
     """
@@ -127,6 +137,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     hostname: str | None = None
     os: tuple[str, ...] = ()
     ram_bytes: int | None = None
+    slots_free: int | None = None
     signal_dbm: int | None = None
     software: Mapping[str, tuple[Installed, ...]] | None = None
     findings: frozenset[str] | None = None
@@ -191,22 +202,32 @@ def _term_holds(term: Selector, facts: Facts) -> bool | None:
             return None if facts.hostname is None else _like(pattern.lower(), facts.hostname.lower())
         case Finding(code):
             return None if facts.findings is None else code in facts.findings
-        case Ram(order, size):
-            return _compares(facts.ram_bytes, order, size)
-        case Signal(order, dbm):
-            return _compares(facts.signal_dbm, order, dbm)
+        case Ram() | SlotsFree() | Signal():
+            return _number_holds(term, facts)
         case Software():
-            return None if facts.software is None else _has(term, facts.software)
+            return _has(term, facts.software)
         case _:
             raise TypeError(f"{type(term).__name__} is no term")
 
 
-def _compares(value: int | None, order: str, bound: int) -> bool | None:
-    return None if value is None else _ordered(order, value - bound)
+def _number_holds(term: Ram | SlotsFree | Signal, facts: Facts) -> bool | None:
+    match term:
+        case Ram(comparison, bound):
+            value = facts.ram_bytes
+        case SlotsFree(comparison, bound):
+            value = facts.slots_free
+        case Signal(comparison, bound):
+            value = facts.signal_dbm
+    return None if value is None else _ordered(comparison, value - bound)
 
 
-def _has(term: Software, software: Mapping[str, tuple[Installed, ...]]) -> bool | None:
-    held = {fits(term, installed) for installed in software.get(term.name.lower(), ())}
+def _has(term: Software, software: Mapping[str, tuple[Installed, ...]] | None) -> bool | None:
+    if software is None:
+        return None
+    versions = software.get(term.name.lower(), ())
+    # A version that is known counts, where a program that nothing manages has the same name.
+    clear = tuple(installed for installed in versions if installed.version)
+    held = {fits(term, installed) for installed in clear or versions}
     return True if True in held else None if None in held else False
 
 
@@ -285,6 +306,8 @@ def to_text(tree: Selector) -> str:
             return f"{type(tree).__name__.lower()}:{value if bare else _quoted(value)}"
         case Ram(order, size):
             return f"ram{order}{_size_text(size)}"
+        case SlotsFree(comparison, count):
+            return f"slots-free{comparison}{count}"
         case Signal(order, dbm):
             return f"signal{order}{dbm}dBm"
         case Software(name, comparison, version):

@@ -115,6 +115,7 @@ def _summary(connection: Connection, organisation: OrganisationId, device: Devic
         os=tuple(storable(name, 64) for name in facts.os),
         os_text=_os_text(system) if isinstance(system, System) else "",
         ram=ram,
+        slots_free=facts.slots_free,
         signal=facts.signal_dbm,
         findings=None if ref is None else Found(ref.sha256, found if isinstance(found, Findings) else None),
         notes=storable("; ".join(notes), MAX_NOTES_CHARS),

@@ -15,11 +15,13 @@ from agent.findings.find import find
 from agent.findings.known import Known
 from agent.findings.thresholds import Thresholds
 from agent.release import RELEASE
+from guidance.memory import memory_answer
 from protocol.errors import EXIT_BROKEN, EXIT_OK, EXIT_WARNINGS
 from protocol.sections.base import Section
 from protocol.sections.catalogue import decode_section
 from protocol.sections.connectivity import Connectivity, Rung
 from protocol.sections.findings import Findings
+from protocol.sections.memory import Memory
 from protocol.sections.network import Network
 from protocol.system_clock import Clock
 
@@ -88,13 +90,16 @@ async def diagnose(
 
 
 def as_record(diagnosis: Diagnosis) -> dict[str, Any]:
-    """For --json: {at, relay, verdict, findings, rungs, sections}."""
+    """For --json: {at, relay, verdict, status, findings, memory, sections}. memory: what can be done about it."""
     verdict = diagnosis.verdict
+    memory = diagnosis.sections.get("memory")
+    answer = memory_answer(memory) if isinstance(memory, Memory) else None
     return {
         "at": int(diagnosis.at),
         "relay": diagnosis.target.address.url if diagnosis.target.address else None,
         "verdict": msgspec.to_builtins(verdict) if verdict is not None else None,
         "status": {EXIT_OK: "healthy", EXIT_WARNINGS: "warnings", EXIT_BROKEN: "broken"}[diagnosis.exit_status],
         "findings": [msgspec.to_builtins(finding) for finding in diagnosis.findings.findings],
+        "memory": msgspec.to_builtins(answer) if answer is not None else None,
         "sections": {name: msgspec.to_builtins(section) for name, section in diagnosis.sections.items()},
     }

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from html import escape
 
 from agent.diagnosis.look import Diagnosis
+from agent.diagnosis.page_software import software_part
 from agent.messages import say
 from guidance.catalogue import guidance_for
 from guidance.guides import guide_text
 from guidance.language import fill, translated
+from guidance.memory import memory_answer
 from protocol.sections.connectivity import Rung
 from protocol.sections.findings import Finding
 from protocol.sections.machine import System
@@ -56,6 +58,8 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         *(_rung(rung) for rung in diagnosis.connectivity.rungs),
         "</table>",
         *_bars(diagnosis),
+        *_modules(diagnosis, language),
+        *software_part(diagnosis.sections),
         *_not_available(diagnosis),
         *_guides(diagnosis, language),
     ]
@@ -110,6 +114,16 @@ def _bars(diagnosis: Diagnosis) -> list[str]:
             if filesystem.size
         ]
     return [f"<h2>{escape(say('page_room'))}</h2><table>", *rows, "</table>"] if rows else []
+
+
+def _modules(diagnosis: Diagnosis, language: str) -> list[str]:
+    """What can be done about memory, in words."""
+    memory = diagnosis.sections.get("memory")
+    answer = memory_answer(memory, language) if isinstance(memory, Memory) else None
+    if answer is None:
+        return []
+    doubts = "".join(f'<p class="small">{escape(doubt)}</p>' for doubt in answer.doubts)
+    return [f"<h2>{escape(say('memory_answer'))}</h2><p>{escape(answer.line)}.</p>{doubts}"]
 
 
 def _bar(name: str, used: int, total: int) -> str:

@@ -10,8 +10,10 @@ from agent.diagnosis.look import Diagnosis
 from agent.messages import say
 from guidance.catalogue import guidance_for
 from guidance.language import fill, translated
+from guidance.memory import memory_answer
 from protocol.sections.connectivity import Rung
 from protocol.sections.findings import Finding
+from protocol.sections.memory import Memory
 from protocol.text import escape
 
 WIDTH = 88
@@ -45,6 +47,7 @@ def lines_of(diagnosis: Diagnosis, language: str) -> Iterator[str]:
     yield say("ladder")
     for rung in diagnosis.connectivity.rungs:
         yield f"  {SIGNS[rung.state]} {say('rung_' + rung.name)}{_shown_evidence(rung)}"
+    yield from _memory(diagnosis, language)
     unavailable = {
         f"{name}: {source}": reason
         for name, section in diagnosis.sections.items()
@@ -55,6 +58,18 @@ def lines_of(diagnosis: Diagnosis, language: str) -> Iterator[str]:
         yield say("not_looked_at")
         for what, reason in unavailable.items():
             yield f"  - {escape(what)}: {escape(reason)}"
+
+
+def _memory(diagnosis: Diagnosis, language: str) -> Iterator[str]:
+    """What can be done about memory, and what of that is not certain."""
+    memory = diagnosis.sections.get("memory")
+    answer = memory_answer(memory, language) if isinstance(memory, Memory) else None
+    if answer is not None:
+        yield ""
+        yield f"{say('memory_answer')}:"
+        yield from _wrapped(answer.line)
+        for doubt in answer.doubts:
+            yield from _wrapped(f"({doubt})")
 
 
 def _verdict(diagnosis: Diagnosis, language: str) -> Iterator[str]:

@@ -46,7 +46,8 @@ class Source(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class Question(threading.Thread):
-    """A source that is being asked. CPU time is the thread's own, so that sections do not pay for each other."""
+    """A source that is being asked. CPU time is the thread's own, so that sections do not pay for each other, and that
+    of the tools which it ran."""
 
     def __init__(self, source: Source[T]) -> None:
         super().__init__(name=f"source-{source.name}", daemon=True)
@@ -54,6 +55,7 @@ class Question(threading.Thread):
         self.answer: object = None
         self.failure: Exception | None = None
         self.cpu_s = 0.0
+        self.children_s = 0.0
 
     def run(self) -> None:
         from time import thread_time
@@ -62,7 +64,14 @@ class Question(threading.Thread):
             self.answer = self._source.ask()
         except Exception as exc:  # a source may fail in any way; the others go on
             self.failure = exc
-        self.cpu_s = thread_time()
+        self.cpu_s = thread_time() + self.children_s
+
+
+def spent_in_children(seconds: float) -> None:
+    """CPU time of a tool that ran for the source which is asked in this thread."""
+    question = threading.current_thread()
+    if isinstance(question, Question):
+        question.children_s += seconds
 
 
 class Hung:

@@ -20,6 +20,7 @@ from protocol.sections.connectivity import Connectivity
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.storage import Filesystem, Storage
+from protocol.sections.updates import Updates
 
 S = TypeVar("S", bound=Section)
 
@@ -40,6 +41,9 @@ LOAD_STEP = LOAD_UNIT // 2
 
 MS_STEP = 5.0
 """Milliseconds by which nobody decides anything."""
+
+LISTS_STEP_S = 86_400
+"""Lists are fetched every day, or every hour: what counts is how many days ago."""
 
 BOOT_JITTER_S = 90
 """The kernel derives the instant of boot from the clock, so it moves when the clock is set right by a little."""
@@ -95,6 +99,8 @@ def _memory(before: Memory | None, now: Memory) -> Memory:
         now,
         available=_optional(before.available, now.available, MEMORY_STEP),
         swap_used=_optional(before.swap_used, now.swap_used, MEMORY_STEP),
+        stalled_percent=_percent(before.stalled_percent, now.stalled_percent),
+        stuck_percent=_percent(before.stuck_percent, now.stuck_percent),
     )
 
 
@@ -152,6 +158,16 @@ def _about(before: float | None, value: float | None) -> float | None:
     return round(value, 1)
 
 
+def _updates(before: Updates | None, now: Updates) -> Updates:
+    """When the lists were fetched, to the day: an earlier time stays until it is a day old."""
+    held = before.refreshed_at if before is not None else {}
+    kept = {
+        system: held[system] if 0 <= at - held.get(system, at + 1) < LISTS_STEP_S else at
+        for system, at in now.refreshed_at.items()
+    }
+    return msgspec.structs.replace(now, refreshed_at=kept)
+
+
 _SETTLERS: dict[type[Section], Callable[..., Any]] = {
     System: _system,
     Cpu: _cpu,
@@ -159,4 +175,5 @@ _SETTLERS: dict[type[Section], Callable[..., Any]] = {
     Storage: _storage,
     Battery: _battery,
     Connectivity: _connectivity,
+    Updates: _updates,
 }

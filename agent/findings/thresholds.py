@@ -34,6 +34,24 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     swap_heavy_percent: float = 60
     """Of swap in use, while memory is short as well: some swapping is healthy."""
 
+    memory_pressure_percent: float = 20
+    """Of five minutes in which some program waited for memory: people notice a second of every five."""
+
+    memory_stuck_percent: float = 10
+    """Of five minutes in which all of them did: nothing on the machine went on."""
+
+    memory_expandable_mib: float = 8 * 1024
+    """In the machine, up to which a free slot is worth telling: more is seldom what makes a machine slow."""
+
+    memory_slow_percent: float = 90
+    """Of the speed that modules are sold for. Makers round, and 6000 for 6400 is what processors are built for."""
+
+    memory_missing_percent: float = 20
+    """Of what is installed. Firmware, graphics and the kernel keep up to an eighth, graphics alone seldom more."""
+
+    memory_corrected_errors: float = 10
+    """Since the start. A particle from space flips a bit now and then; ten come from one weak chip."""
+
     load_per_thread: float = 2.0
     """Programs that want to run, for each that can, over 15 minutes."""
 
@@ -45,6 +63,15 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
 
     battery_low_percent: float = 10
     """Half an hour, on most."""
+
+    updates_pending: float = 1
+    """Updates that are not for security. One is worth knowing."""
+
+    update_lists_days: float = 14
+    """Since they were fetched. Systems do it daily; after two weeks of a holiday it is caught up within a day."""
+
+    support_ends_days: float = 90
+    """Before the end. An upgrade of a fleet, or a new device, takes a quarter of a year to plan."""
 
     @classmethod
     def with_changes(cls, changes: Mapping[str, float]) -> Thresholds:

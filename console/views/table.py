@@ -14,6 +14,7 @@ from console.views.memory import memory_view
 from console.views.network import network_view
 from console.views.software import software_view
 from console.views.storage import storage_view
+from console.views.updates import updates_view
 from protocol.sections.base import Section
 from protocol.sections.battery import Battery
 from protocol.sections.connectivity import Connectivity, Outages
@@ -23,6 +24,7 @@ from protocol.sections.memory import Memory
 from protocol.sections.network import Network
 from protocol.sections.software import Software
 from protocol.sections.storage import Storage
+from protocol.sections.updates import Updates
 
 
 def print_section(section: Section) -> None:
@@ -43,6 +45,7 @@ VIEWS: Mapping[type[Section], Callable[[Any], None]] = {
     Storage: storage_view,
     Network: network_view,
     Software: software_view,
+    Updates: updates_view,
     Battery: battery_view,
     Connectivity: connectivity_view,
     Outages: outages_view,

@@ -15,6 +15,7 @@ from protocol.sections.memory import Memory
 from protocol.sections.network import Network
 from protocol.sections.software import Software
 from protocol.sections.storage import Storage
+from protocol.sections.updates import Updates
 
 MAX_ITEMS = 50_000
 """Entries of any list in a section."""
@@ -26,6 +27,7 @@ SECTIONS: Mapping[str, type[Section]] = {
     "storage": Storage,
     "network": Network,
     "software": Software,
+    "updates": Updates,
     "battery": Battery,
     "connectivity": Connectivity,
     "outages": Outages,

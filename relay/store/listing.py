@@ -185,6 +185,7 @@ def _facts(
                 hostname=row.hostname_key,
                 os=tuple(names[row.id]),
                 ram_bytes=row.ram,
+                slots_free=row.slots_free,
                 signal_dbm=row.signal,
                 software=packages.get(row.id),
                 findings=found.get(row.id),

@@ -37,14 +37,15 @@ class Contradicted(msgspec.Struct, frozen=True):
 class Summary(msgspec.Struct, frozen=True):
     """What was read from a report's sections for searching, but for software (inventory.py). None: not known.
 
-    os_text: for people.  ram: bytes.  signal: dBm.  findings: None where it has no such section.
-    notes: sections that could not be read, and why.
+    os_text: for people.  ram: bytes.  slots_free: for memory.  signal: dBm.
+    findings: None where it has no such section.  notes: sections that could not be read, and why.
     """
 
     hostname: str | None
     os: tuple[str, ...]
     os_text: str
     ram: int | None
+    slots_free: int | None
     signal: int | None
     findings: Found | None
     notes: str
@@ -153,6 +154,7 @@ def _make_latest(
         "report_number": number,
         "os": summary.os_text,
         "ram": summary.ram,
+        "slots_free": summary.slots_free,
         "signal": summary.signal,
         "hostname_key": summary.hostname.lower() if summary.hostname else None,
         "notes": summary.notes,

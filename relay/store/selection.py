@@ -26,6 +26,7 @@ from protocol.selector import (
     Ram,
     Selector,
     Signal,
+    SlotsFree,
     Software,
     Tag,
 )
@@ -104,6 +105,8 @@ def _term(term: Selector, organisation: OrganisationId, suggested: bool) -> tupl
             return and_(devices.c.hostname_key.is_not(None), fits), and_(devices.c.hostname_key.is_not(None), ~fits)
         case Ram(order, size):
             return _compared(devices.c.ram, order, size)
+        case SlotsFree(comparison, count):
+            return _compared(devices.c.slots_free, comparison, count)
         case Signal(order, dbm):
             return _compared(devices.c.signal, order, dbm)
         case Finding(code):

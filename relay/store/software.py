@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, and_, select
+from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select
 
 from protocol.ids import OrganisationId
 from protocol.selector import And, Installed, Not, Or, Selector, Software, fits
@@ -44,9 +44,12 @@ def fitting(found: Mapping[int, Version], term: Software) -> tuple[list[int], li
 
 def clauses(connection: Connection, organisation: OrganisationId, term: Software) -> tuple[Clause, Clause]:
     """That the term holds for a row of `devices`, and that it does not. Both exactly."""
-    fit, unclear = fitting(versions(connection, organisation, term), term)
-    has = _at(organisation, _places(connection, fit))
-    may_have = _at(organisation, _places(connection, fit + unclear)) if unclear else has
+    found = versions(connection, organisation, term)
+    fit, unclear = fitting(found, term)
+    has = may_have = _at(organisation, _places(connection, fit))
+    if unclear:
+        clear = set(_places(connection, [key for key in found if key not in unclear]))
+        may_have = or_(has, _at(organisation, set(_places(connection, unclear)) - clear))
     known = select(inventories.c.device).where(
         inventories.c.organisation == organisation, inventories.c.known.is_(True)
     )

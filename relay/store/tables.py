@@ -76,6 +76,7 @@ devices = Table(
     Column("hostname_key", Text),  # lower case; null: not known
     Column("os", Text, nullable=False),  # for people
     Column("ram", BigInteger),  # bytes; null: not known
+    Column("slots_free", BigInteger),  # for memory; null: not known
     Column("signal", BigInteger),  # dBm, of the strongest mobile modem; null: not known
     Column("notes", Text, nullable=False),  # why sections of the last report could not be read
     Column("online", Boolean, nullable=False),

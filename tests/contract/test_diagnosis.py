@@ -22,6 +22,8 @@ from protocol.errors import EXIT_BROKEN, EXIT_OK, EXIT_WARNINGS
 from protocol.sections.connectivity import RUNGS, Connectivity, Outage, Rung
 from protocol.sections.findings import Finding, Findings
 from protocol.sections.machine import System
+from protocol.sections.memory import Memory
+from protocol.sections.memory_slots import MemorySlot
 from tests.support.relay_process import ROOT, RelayProcess
 
 EVIL = "\x1b]0;pwned\x07<script>alert(1)</script>\"'&"
@@ -50,6 +52,7 @@ async def test_a_relay_that_is_there_is_found_and_another_s_key_is_told() -> Non
         where = ("--relay", relay.url)
         found = json.loads(diagnose(*where, "--pin", relay.pin, "--json", status=(EXIT_OK, EXIT_WARNINGS, EXIT_BROKEN)))
         assert list(rungs(found)) == list(RUNGS)
+        assert " GB" in found["memory"]["line"] or " MB" in found["memory"]["line"]
         assert all(rungs(found)[name] == "pass" for name in ("tls", "clock", "mtu", "relay")), rungs(found)
         assert found["verdict"] is None or found["verdict"]["name"] not in ("tls", "clock", "mtu", "relay")
         found = json.loads(diagnose(*where, "--pin", f"sha256:{'0' * 64}", "--json", status=(EXIT_BROKEN,)))
@@ -84,6 +87,12 @@ def diagnosis() -> Diagnosis:
             "system": System(hostname=EVIL, os_name=EVIL, model=EVIL, unavailable={EVIL: EVIL}),
             "connectivity": Connectivity(rungs=(rung,)),
             "findings": Findings(findings=(finding, unknown)),
+            "memory": Memory(
+                total=8 << 30,
+                board="slots",
+                capacity=32 << 30,
+                slots=(MemorySlot(slot=EVIL, size=8 << 30, kind=EVIL, form=EVIL, ecc=False), MemorySlot(size=0)),
+            ),
         },
     )
 
@@ -107,6 +116,14 @@ def test_what_others_named_neither_runs_in_the_page_nor_moves_the_terminal(langu
     assert "script" not in tags.seen and not {"src", "href", "onclick", "onerror"} & tags.attributes
     assert "default-src 'none'" in text
     assert not any("\x1b" in line or "\x07" in line for line in lines_of(diagnosis(), language))
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "8 GB in one of two slots; "), ("es", "8 GB en una de dos ranuras; ")]
+)
+def test_what_can_be_done_about_memory_is_said_in_the_customer_s_language(language: str, said: str) -> None:
+    assert said in page(diagnosis(), language)
+    assert any(said in line for line in lines_of(diagnosis(), language))
 
 
 def test_a_time_without_a_relay_is_kept_with_its_cause_and_a_flicker_is_none(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from protocol.selector import (
     Ram,
     Selector,
     Signal,
+    SlotsFree,
     Software,
     Tag,
     matches,
@@ -50,6 +51,7 @@ terms: st.SearchStrategy[Selector] = st.one_of(
     codes.map(Finding),
     printable.map(Host),
     st.builds(Ram, st.sampled_from(["<", "<=", ">", ">="]), st.integers(0, 10**15)),
+    st.builds(SlotsFree, st.sampled_from(["<", "<=", ">", ">=", "=", "!="]), st.integers(0, 999_999)),
     st.builds(Signal, st.sampled_from(["<", "<=", ">", ">="]), st.integers(-9999, 9999)),
     printable.map(Software),
     st.builds(Software, printable, st.sampled_from(["<", "<=", ">", ">=", "=", "!="]), versions),
@@ -76,6 +78,7 @@ facts = st.builds(
     hostname=st.none() | printable,
     os=st.lists(codes, max_size=3).map(tuple),
     ram_bytes=st.none() | st.integers(0, 10**15),
+    slots_free=st.none() | st.integers(0, 64),
     signal_dbm=st.none() | st.integers(-200, 0),
     software=st.none()
     | st.dictionaries(printable.map(str.lower), st.lists(versions.map(Installed), max_size=2).map(tuple), max_size=3),
@@ -83,6 +86,7 @@ facts = st.builds(
 )
 
 WORDS = "( ) not or all online provisional tag: tag:a os:x id:k3 host: * ram < 4GiB ram<1.5TB software: = !="
+WORDS += " slots-free slots-free>0"
 fragments = st.lists(
     st.sampled_from([*WORDS.split(" "), " ", " ", "\n", "\x1b", "\ud800", "é", ":", "x", '"', "\\"]),
     max_size=30,
@@ -135,6 +139,7 @@ def test_learning_more_never_takes_a_selected_device_out(tree: Selector, known: 
             hostname=known.hostname or "",
             os=known.os or ("linux",),
             ram_bytes=known.ram_bytes or 0,
+            slots_free=known.slots_free or 0,
             signal_dbm=known.signal_dbm or 0,
             software=known.software or {},
             findings=known.findings or frozenset(),
@@ -153,6 +158,7 @@ def test_a_scope_decides_by_tags_and_id_alone(tree: Selector, one: Facts, other:
             hostname=other.hostname,
             os=other.os,
             ram_bytes=other.ram_bytes,
+            slots_free=other.slots_free,
             signal_dbm=other.signal_dbm,
             software=other.software,
             findings=other.findings,

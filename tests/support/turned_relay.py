@@ -3,8 +3,9 @@
     python -m tests.support.turned_relay run --dir ... --ready-file ...
 
 ATTACK (an environment variable) is a file that holds "KIND AFTER": the attack, and how many binary messages of a leg
-pass before it begins; an empty file is an honest relay. It is read at each message, so that a test can change it. What
-was done is counted in ATTACK.done, and the bytes of each session are kept, to be replayed in another.
+pass before it begins; what follows tells it from another of the same kind. An empty file is an honest relay. It is read
+at each message, so that a test can change it. What was done is counted in ATTACK.done, and the bytes of each session
+are kept, to be replayed in another.
 
 KINDS change DATA. ON_RETURN cut every leg once, and lie when its two ends come again. `cross` joins the legs of two
 sessions crosswise, `cut-cross` those that it has cut. FRAMES are what no relay says on a leg.
@@ -44,7 +45,8 @@ class Attack:
         self._cut: set[int] = set()
         self._words = ""
         self._joins = 0
-        self._to_cross: list[tuple[Turned, splice.Leg]] = []
+        self._joined: list[Turned] = []
+        self._to_cross: list[tuple[Turned, Turned]] = []
 
     def words(self) -> tuple[str, int]:
         """The attack and after how many messages; "" for none."""
@@ -53,8 +55,10 @@ class Attack:
             self._words = text
             self._cut.clear()
             self._joins = 0
-        kind, _, after = text.partition(" ")
-        return kind, int(after or 0)
+            self._joined.clear()
+            self._to_cross.clear()
+        kind, after, *_ = [*text.split(" "), "0"]
+        return kind, int(after)
 
     def done(self, kind: str) -> None:
         with open(self._done, "a", encoding="ascii") as done:
@@ -67,17 +71,26 @@ class Attack:
             return False
         if leg.begun_with == RESUME or leg.number < after or id(leg) in self._cut:
             return False
-        if kind == "cut-cross" and self._joins < JOINS:
+        if kind != "cut-cross":
+            self._cut.add(id(leg))
+            return True
+        if self._joins < JOINS or sum(other.number >= after for other in self._joined) < JOINS // 2:
             return False  # the other session is still on its way here
-        self._cut.add(id(leg))
+        self._cut.update(map(id, self._joined))
+        for other in self._joined:  # all at once, so that they come again together
+            other.cut()
+        self._joined.clear()
         return True
 
-    def joins(self, leg: Turned, peer: splice.Leg) -> list[tuple[Turned, splice.Leg]]:
+    def joins(self, leg: Turned, peer: Turned) -> list[tuple[Turned, Turned]]:
         """Which legs get which other one, now that these two are to be joined."""
         kind = self.words()[0]
         self._joins += 1
+        self._joined.append(leg)
         if kind not in ("cross", "cut-cross") or (kind == "cut-cross" and self._joins <= JOINS):
             return [(leg, peer)]
+        # One that was given up has come again meanwhile.
+        self._to_cross = [pair for pair in self._to_cross if not (pair[0].is_hung_up or pair[1].is_hung_up)]
         self._to_cross.append((leg, peer))
         if len(self._to_cross) < JOINS:
             return []
@@ -153,8 +166,13 @@ class Turned(splice.Leg):
         self._socket = _Socket(self._socket, self)  # type: ignore[assignment]  # what a leg uses of a socket
 
     def join(self, peer: splice.Leg) -> None:
+        assert isinstance(peer, Turned)
         for leg, other in self.attack.joins(self, peer):
             super(Turned, leg).join(other)
+
+    @property
+    def is_hung_up(self) -> bool:
+        return self._hung_up
 
     def cut(self) -> None:
         self._cut()

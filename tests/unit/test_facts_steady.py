@@ -57,6 +57,13 @@ def test_memory_in_use_trembles_and_the_section_stays() -> None:
     assert settle(first, Memory(total=16 * GIB, available=3_500_000_000)).total == 16 * GIB
 
 
+def test_pressure_trembles_and_the_section_stays() -> None:
+    first = settle(None, Memory(stalled_percent=3, stuck_percent=0))
+    assert (first.stalled_percent, first.stuck_percent) == (0, 0)
+    assert settle(first, Memory(stalled_percent=6, stuck_percent=1)) == first
+    assert settle(first, Memory(stalled_percent=31, stuck_percent=12)).stalled_percent == 30
+
+
 def test_a_section_of_another_type_or_without_its_value_is_no_guide() -> None:
     assert settle(Cpu(load_15m=1.0), Memory(available=5 * GIB)).available == coarse(None, 5 * GIB, MEMORY_STEP)
     assert settle(Memory(available=5 * GIB), Memory(unavailable={"memory": "x"})).available is None

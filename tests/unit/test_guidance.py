@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.connectivity import judge
-from agent.findings.rules import machine, memory, storage
+from agent.findings.rules import machine, memory, memory_modules, storage, updates
 from guidance.catalogue import GUIDANCE, guidance_for
 from guidance.guidance import TRANSLATED, Guidance
 from guidance.guides import guide_names, guide_text
@@ -39,7 +39,7 @@ def codes_in(*modules: object) -> set[str]:
 
 
 def test_whatever_is_found_has_its_texts_and_no_text_is_for_nothing() -> None:
-    codes = codes_in(judge, machine, memory, storage)
+    codes = codes_in(judge, machine, memory, memory_modules, storage, updates)
     assert codes == set(GUIDANCE) - NOT_YET
     assert guidance_for("of-tomorrow") is None
 

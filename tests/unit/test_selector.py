@@ -14,6 +14,7 @@ from protocol.selector import (
     Not,
     Or,
     Ram,
+    SlotsFree,
     Software,
     Tag,
     matches,
@@ -33,6 +34,7 @@ LAPTOP = Facts(
     hostname="PC-Reception",
     os=("linux", "debian", "debian-12"),
     ram_bytes=4 * 1024**3 - 200 * 1024**2,
+    slots_free=1,
     signal_dbm=-97,
     software={
         "firefox": (Installed("115.3.0esr-1~deb12u1"),),
@@ -68,6 +70,7 @@ LAPTOP = Facts(
         "not software:chromium",
         "signal<-90dBm signal<=-97dBm signal>=-97dBm not signal>-97dBm",
         "ram>=3.5GiB ram>3GB ram<=5000MB",
+        "slots-free>0 slots-free<2 slots-free=1 slots-free!=0 ram<8GiB",
         "tag:nowhere or (tag:clinic (os:windows or os:linux))",
         "not (tag:clinic tag:kiosk)",
         "not not online",
@@ -89,6 +92,8 @@ def test_the_laptop_is_selected(text: str) -> None:
         "host:*-lobby",
         "id:k3m7y",
         "ram>=4GiB",
+        "slots-free>1",
+        "slots-free!=1",
         "provisional",
         "software:firefox<115",
         "software:chromium",
@@ -122,6 +127,7 @@ def test_or_binds_weaker_than_side_by_side_and_not_binds_tightest() -> None:
         "os:linux",
         "host:*",
         "ram<1TiB",
+        "slots-free>0",
         "software:x",
         "software:x<1",
         "finding:x",
@@ -174,6 +180,11 @@ def test_a_device_known_to_have_no_tags_is_outside_of_every_tag() -> None:
         ("ram<4gib", 5, "a unit"),
         ("ram<-4GiB", 5, "a unit"),
         ("ram<9999999999999999GiB", 5, "a unit"),
+        ("slots-free", 11, "compared"),
+        ("slots-free>", 12, "missing"),
+        ("slots-free>-1", 12, "missing"),
+        ("slots-free>1.5", 13, "cannot go on"),
+        ("slots-free:1", 1, "no such term"),
         ("id:xyz!", 7, "cannot go on"),
         ("id:o_o", 4, "device id"),
         ("host:", 6, "missing"),
@@ -223,6 +234,7 @@ def test_sizes_are_exact() -> None:
     assert parse("ram>0B") == Ram(">", 0)
     assert to_text(Ram("<", 4 << 30)) == "ram<4GiB"
     assert to_text(Ram("<", 0)) == "ram<0B"
+    assert parse("slots-free>=007") == SlotsFree(">=", 7) and to_text(SlotsFree("!=", 0)) == "slots-free!=0"
 
 
 def test_quoted_values_keep_every_printable_character() -> None:
@@ -251,6 +263,7 @@ def test_a_scope_of_what_an_admin_signed_is_accepted(text: str) -> None:
         "not provisional",
         "host:*",
         "ram<1GiB",
+        "slots-free>0",
         "software:x",
         "finding:x",
         "id:k3m7x",  # a part of an id: somebody else's key could begin with it

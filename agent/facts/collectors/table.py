@@ -10,6 +10,7 @@ from agent.facts.collectors.memory import memory_section
 from agent.facts.collectors.network import network_section
 from agent.facts.collectors.software import software_section
 from agent.facts.collectors.storage import storage_section
+from agent.facts.collectors.updates import updates_section
 from agent.facts.source import Asked
 from protocol.sections.base import Section
 
@@ -25,5 +26,6 @@ def collectors(release: str) -> dict[str, Collector]:
         "storage": storage_section,
         "network": network_section,
         "software": software_section,
+        "updates": updates_section,
         "battery": battery_section,
     }

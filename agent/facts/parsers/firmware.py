@@ -65,7 +65,7 @@ def read_firmware(vendor: str, product: str, version: str) -> Firmware:
 
     Lenovo writes the name that people know into the version and a part number into the product.
     """
-    vendor, product, version = (_filled(value) for value in (vendor, product, version))
+    vendor, product, version = (filled(value) for value in (vendor, product, version))
     if vendor.upper() == "LENOVO" and any(char.isalpha() for char in version):
         return Firmware(vendor, f"{version} ({product})" if product else version)
     return Firmware(vendor, product)
@@ -84,6 +84,7 @@ def hypervisor_name(firmware: Firmware, *, by_processor: bool) -> str:
     return "" if name in ("amazon", "xen") else name
 
 
-def _filled(value: str) -> str:
+def filled(value: str) -> str:
+    """`value` on one line, or "" for what a maker wrote instead of leaving it blank."""
     value = " ".join(value.replace("\0", " ").split())
     return "" if value.lower().rstrip(".") in _BLANK or value.lower() in _BLANK else value[:MAX_VALUE_CHARS]
