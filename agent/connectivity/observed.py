@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from protocol.sections.network import Interface, Route
+from protocol.sections.router import Router
 
 DnsOutcome = Literal["answered", "no_name", "no_address", "servfail", "refused", "silent", "closed", "garbled"]
 """no_name: NXDOMAIN.  no_address: the name is there, without an address.  closed: nothing listens on its port."""
@@ -125,5 +126,6 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     web: Web | None = None
     proxy: Proxy | None = None
     relay: Relay | None = None
+    router: Router | None = None
     duplicates: tuple[str, ...] = ()
     """Own addresses for which somebody else answered."""

@@ -6,7 +6,10 @@ from datetime import UTC, datetime
 from html import escape
 
 from agent.diagnosis.look import Diagnosis
+from agent.diagnosis.page_parts import what_wears
 from agent.diagnosis.page_software import software_part
+from agent.diagnosis.router_rows import router_rows
+from agent.diagnosis.text import throughput_text
 from agent.messages import say
 from guidance.catalogue import guidance_for
 from guidance.guides import guide_text
@@ -57,9 +60,12 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         f"<h2>{escape(say('ladder'))}</h2><table>",
         *(_rung(rung) for rung in diagnosis.connectivity.rungs),
         "</table>",
+        f"<p>{escape(throughput_text(diagnosis.connectivity) or '')}</p>",
+        *_router(diagnosis),
         *_bars(diagnosis),
         *_modules(diagnosis, language),
         *software_part(diagnosis.sections),
+        *what_wears(diagnosis.sections),
         *_not_available(diagnosis),
         *_guides(diagnosis, language),
     ]
@@ -100,6 +106,14 @@ def _rung(rung: Rung) -> str:
     evidence = ", ".join(f"{name} {value}" for name, value in rung.evidence.items() if value != "")
     name = escape(say("rung_" + rung.name))
     return f'<tr><td class="{rung.state}">{name}</td><td class="small">{escape(evidence)}</td></tr>'
+
+
+def _router(diagnosis: Diagnosis) -> list[str]:
+    rows = [
+        f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
+        for name, value in router_rows(diagnosis.sections.get("router"))
+    ]
+    return [f"<h2>{escape(say('router'))}</h2><table>", *rows, "</table>"] if rows else []
 
 
 def _bars(diagnosis: Diagnosis) -> list[str]:

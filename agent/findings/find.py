@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from agent.findings.known import Known
-from agent.findings.rules import ladder, machine, memory, memory_modules, storage, updates
+from agent.findings.rules import health, ladder, machine, memory, memory_modules, router, storage, system, updates
 from protocol.sections.findings import MAX_FINDINGS, SEVERITIES, Finding, Findings
 
 Rule = Callable[[Known], Iterator[Finding]]
@@ -19,6 +19,9 @@ RULES: tuple[Rule, ...] = (
     *memory_modules.RULES,
     *machine.RULES,
     *updates.RULES,
+    *health.RULES,
+    *system.RULES,
+    *router.RULES,
 )
 
 

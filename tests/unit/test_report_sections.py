@@ -51,6 +51,11 @@ ABSURD = [
     ("updates", b'{"updates":[["a","1","","yes"]]}'),
     ("updates", b'{"refreshed_at":{"dpkg":-5}}'),
     ("battery", b'{"cells":[{"name":"BAT0","percent":400}]}'),
+    ("health", b'{"disks":[{"name":"sda","temperature_c":-300}]}'),
+    ("health", b'{"disks":[{"name":"sda","spare_percent":101}]}'),
+    ("temperatures", b'{"sensors":[{"chip":"x","celsius":1000}]}'),
+    ("events", b'{"events":[{"kind":"oom","count":-1,"last_at":0}]}'),
+    ("devices", b'{"printers":[{"name":"x","state":"on fire"}]}'),
 ]
 
 

@@ -265,3 +265,17 @@ def _names_due(machine: ReportMachine, now: float) -> tuple[str, ...]:
     if names:
         machine.on_collected(dict.fromkeys(names, A), now)
     return names
+
+
+def test_disks_are_asked_once_an_hour_and_programs_started_four_times() -> None:
+    names = ("memory", "health", "services")
+    m = ReportMachine(names, {}, (), 0.0)
+    m.on_tick(0.0)
+    m.on_collected(dict.fromkeys(names, A), 0.0)
+    asked: dict[str, int] = dict.fromkeys(names, 0)
+    for now in range(0, 3601, 60):
+        for effect in m.on_tick(float(now)):
+            assert isinstance(effect, Collect)
+            asked.update({name: asked[name] + 1 for name in effect.names})
+            m.on_collected(dict.fromkeys(effect.names, A), float(now))
+    assert asked == {"memory": 12, "services": 4, "health": 1}

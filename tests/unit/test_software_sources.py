@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
+from agent.facts import source as source_module
 from agent.facts.collectors.software import software_section
 from agent.facts.collectors.updates import updates_section
 from agent.facts.parsers.restarts import kernel_reasons
 from agent.facts.source import Asked, Hung, Missing, Question, Source
-from agent.facts.sources import command, places, programs, restarts
+from agent.facts.sources import apps, places, restarts
 from agent.facts.sources.command import run_tool
 from agent.facts.sources.packages import software_version
 from agent.facts.sources.unchanged import Kept, stamp_of
@@ -242,7 +243,7 @@ def test_homes_that_do_not_answer_cost_their_own_source_alone_and_no_watch(
         answers.wait(60)
         return []
 
-    monkeypatch.setattr(programs, "homes", hang)
+    monkeypatch.setattr(apps, "homes", hang)
     assert software_version()
     waiting = Asked(Hung(), CLOCK, CLOCK.monotonic() + 1.0, platform="linux")
     section = software_section(waiting)
@@ -264,7 +265,7 @@ def test_lists_that_are_fetched_every_hour_change_the_section_once_a_day() -> No
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(command, "PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(source_module, "PATH", f"{tmp_path}:/usr/bin:/bin")
     return tmp_path
 
 
@@ -282,7 +283,7 @@ def test_a_tool_runs_in_english_without_input_and_its_status_counts(
     script(tools, "bad", "echo the database is damaged >&2; exit 3")
     with pytest.raises(Missing, match="bad ended with status 3: the database is damaged"):
         run_tool(["bad"], deadline_s=20)
-    with pytest.raises(Missing, match="there is no such-tool"):
+    with pytest.raises(Missing, match="the program such-tool is not installed"):
         run_tool(["such-tool"], deadline_s=20)
 
 
@@ -300,7 +301,7 @@ def test_a_tool_s_cpu_time_is_its_source_s(tools: Path) -> None:
     question = Question(Source(name="busy", ask=lambda: run_tool(["busy"], deadline_s=60)))
     question.start()
     question.join(60)
-    assert question.failure is None and question.cpu_s >= question.children_s > 0
+    assert question.failure is None and question.cpu_s >= question.programs_cpu_s > 0
 
 
 def test_each_system_s_tool_is_asked_for_its_updates_and_yum_before_dnf(
@@ -308,7 +309,7 @@ def test_each_system_s_tool_is_asked_for_its_updates_and_yum_before_dnf(
 ) -> None:
     root, tools = tmp_path / "root", tmp_path / "tools"
     monkeypatch.setattr(places, "ROOT", root)
-    monkeypatch.setattr(command, "PATH", f"{tools}:{tmp_path / 'shell'}")
+    monkeypatch.setattr(source_module, "PATH", f"{tools}:{tmp_path / 'shell'}")
     put(tmp_path / "shell/x")
     for program in ("sh", "cat", "printf"):
         (tmp_path / "shell" / program).symlink_to(f"/bin/{program}")

@@ -1,28 +1,101 @@
-"""Runs a tool of the system and takes what it prints: bounded in time and size, in English, at low priority."""
+"""Runs a program of the system and takes what it prints: bounded in time and size, in English, at low priority.
+
+The agent may be root, so no environment chooses what it runs: PATH is the system's own (agent.facts.source).
+"""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Collection, Mapping, Sequence
 
-from agent.facts.source import Missing, spent_in_children
+import msgspec
 
-MAX_OUTPUT_BYTES = 16 * 1024 * 1024
+from agent.facts import source
+from agent.facts.source import Missing, charge, find_program
+
+MAX_OUTPUT_BYTES = 1024 * 1024
+"""smartctl says 60 KiB of a disk at most, the journal of a day's kernel some hundred."""
+
+MAX_LIST_BYTES = 16 * 1024 * 1024
 """20,000 packages of 400 bytes are half of it."""
 
-PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
-"""Where the system's own tools are: the agent may be root, and no environment chooses what root runs."""
-
+MAX_FAULT_BYTES = 4096
 KEPT = ("HOME", "USER", "LOGNAME", "XDG_DATA_HOME", "SystemRoot", "ProgramFiles", "ProgramData", "TEMP", "windir")
+ENGLISH = {"LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0", "TERM": "dumb"}
+"""LANGUAGE is left out: it would win over LC_ALL for messages."""
+
 NICENESS = 10
 
 
-def find_tool(name: str) -> str | None:
-    return shutil.which(name, path=None if os.name == "nt" else PATH)
+class Printed(msgspec.Struct, frozen=True):
+    """status: as the program ended with; negative for a signal.  output: what it printed, cut where `is_cut`.
+
+    fault: the first line on standard error, or "".
+    """
+
+    status: int
+    output: bytes
+    fault: str = ""
+    is_cut: bool = False
+
+    @property
+    def text(self) -> str:
+        return self.output.decode("utf-8", "replace")
+
+
+def run(
+    program: str,
+    *words: str,
+    deadline_s: float,
+    limit: int = MAX_OUTPUT_BYTES,
+    environment: Mapping[str, str] | None = None,
+) -> Printed:
+    """Run it to its end, with nothing to read and no terminal. Raises Missing where it is not there or takes too long.
+
+    limit: bytes of output, after which it is ended.  environment: beyond the least that programs need.
+    At its deadline it is killed with what it started. One that hangs in the kernel, on a disk that is dying, cannot be:
+    then this waits as well, and whoever asked has left by the deadline of the source.
+    """
+    path = find_program(program)
+    if path is None:
+        raise Missing(f"the program {program} is not installed")
+    late = threading.Event()
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(
+            [path, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors.fileno(),  # a file: a program that fills a pipe which nobody reads yet would stand still
+            env=_environment(environment),
+            cwd="/" if os.name == "posix" else None,
+            start_new_session=True,
+        ) as process:
+            _be_nice(process.pid)
+
+            def kill() -> None:
+                late.set()
+                _end(process)
+
+            timer = threading.Timer(deadline_s, kill)
+            timer.daemon = True
+            timer.start()
+            try:
+                assert process.stdout is not None  # because of PIPE
+                output = process.stdout.read(limit + 1)
+                if len(output) > limit:
+                    _end(process)  # whatever else it would say is not read
+                status = _ended(process)
+            finally:
+                timer.cancel()
+        errors.seek(0)
+        fault = errors.read(MAX_FAULT_BYTES).decode("utf-8", "replace").strip().partition("\n")[0].strip()
+    if late.is_set():
+        raise Missing(f"{program} did not end within {deadline_s:.0f} s")
+    return Printed(status, output[:limit], fault, is_cut=len(output) > limit)
 
 
 def run_tool(
@@ -32,61 +105,40 @@ def run_tool(
     good: Collection[int] = (0,),
     environment: Mapping[str, str] | None = None,
 ) -> bytes:
-    """What `argv` prints on its standard output.
+    """All that `argv` prints, of a tool that lists. good: exit statuses that mean an answer.
 
-    good: exit statuses that mean an answer.  environment: beyond the least that tools need.
-    Raises Missing: it is not there, does not end in time, prints too much, or ends with another status.
+    Raises Missing: it is not there, does not end in time, prints more than MAX_LIST_BYTES, or ends with another status.
     """
-    program = find_tool(argv[0])
-    if program is None:
-        raise Missing(f"there is no {argv[0]}")
-    before = os.times()
-    with tempfile.TemporaryFile() as errors:
-        output, status, late = _run([program, *argv[1:]], errors.fileno(), deadline_s, dict(environment or {}))
-        errors.seek(0)
-        said = errors.read(400).decode("utf-8", "replace").strip()
-    after = os.times()
-    spent_in_children(after.children_user + after.children_system - before.children_user - before.children_system)
-    if late:
-        raise Missing(f"{argv[0]} did not end within {deadline_s:.0f} s")
-    if len(output) > MAX_OUTPUT_BYTES:
-        raise Missing(f"{argv[0]} prints more than {MAX_OUTPUT_BYTES} bytes")
-    if status not in good:
-        raise Missing(f"{argv[0]} ended with status {status}: {said}".rstrip(": "))
-    return output
+    printed = run(argv[0], *argv[1:], deadline_s=deadline_s, limit=MAX_LIST_BYTES, environment=environment)
+    if printed.is_cut:
+        raise Missing(f"{argv[0]} prints more than {MAX_LIST_BYTES} bytes")
+    if printed.status not in good:
+        raise Missing(f"{argv[0]} ended with status {printed.status}: {printed.fault}".rstrip(": "))
+    return printed.output
 
 
-def _run(argv: list[str], errors: int, deadline_s: float, environment: dict[str, str]) -> tuple[bytes, int, bool]:
-    """Output, one byte more than allowed at most; exit status; whether it had to be ended."""
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    # LANGUAGE is left out: it would win over LC_ALL for messages.
-    env = {**kept, "LC_ALL": "C.UTF-8", "PATH": os.environ.get("PATH", "") if os.name == "nt" else PATH, **environment}
-    late = threading.Event()
-    with subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=env, start_new_session=True
-    ) as process:
-        if hasattr(os, "setpriority"):
-            try:
-                os.setpriority(os.PRIO_PROCESS, process.pid, NICENESS)
-            except OSError:
-                pass  # it has ended already
+    path = os.environ.get("PATH", "") if os.name == "nt" else source.PATH
+    return {**kept, **ENGLISH, "PATH": path, **(more or {})}
 
-        def end() -> None:
-            late.set()
-            _end(process)
 
-        timer = threading.Timer(deadline_s, end)
-        timer.daemon = True
-        timer.start()
+def _be_nice(pid: int) -> None:
+    if hasattr(os, "setpriority"):
         try:
-            assert process.stdout is not None  # because of PIPE
-            output = process.stdout.read(MAX_OUTPUT_BYTES + 1)
-            if len(output) > MAX_OUTPUT_BYTES:
-                _end(process)
-            status = process.wait()
-        finally:
-            timer.cancel()
-    return output, status, late.is_set()
+            os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
+        except OSError:
+            pass  # it has ended already
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """Its exit status; what it cost is put on the account of whoever asked."""
+    if sys.platform == "win32":
+        return int(process.wait())
+    _, status, usage = os.wait4(process.pid, 0)
+    charge(usage.ru_utime + usage.ru_stime)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent.facts.parsers.installed import MAX_PACKAGES, Installed, listed
-from agent.facts.sources import programs
+from agent.facts.sources import apps
 from agent.facts.sources.command import run_tool
 from agent.facts.sources.files import read_bytes
 from agent.facts.sources.places import below, homes
@@ -45,5 +45,5 @@ def _receipts() -> Installed:
 SYSTEMS: tuple[tuple[str, Callable[[], list[Path]], Callable[[], Installed]], ...] = (
     ("macos", _application_paths, _applications),
     ("pkgutil", lambda: [below(RECEIPTS)], _receipts),
-    ("homebrew", programs.brew_paths, programs.brew),
+    ("homebrew", apps.brew_paths, apps.brew),
 )

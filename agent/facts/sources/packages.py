@@ -12,7 +12,7 @@ import msgspec
 from agent.facts.parsers.dpkg import parse_dpkg_status
 from agent.facts.parsers.installed import MAX_PACKAGES, Installed, listed
 from agent.facts.source import LINUX, Missing, Source
-from agent.facts.sources import programs
+from agent.facts.sources import apps
 from agent.facts.sources.command import run_tool
 from agent.facts.sources.files import lines_of, read_text
 from agent.facts.sources.places import below, folders
@@ -150,15 +150,15 @@ LINUX_SYSTEMS: tuple[Packaging, ...] = (
     _packaging("rpm", rpm_files, _rpm),
     _packaging("pacman", lambda: [below("var/lib/pacman/local")], _pacman, deadline_s=FILE_DEADLINE_S),
     _packaging("apk", _apk_paths, _apk, deadline_s=FILE_DEADLINE_S),
-    _packaging("flatpak", programs.flatpak_paths, programs.flatpak, watched=programs.watched_flatpak),
-    _packaging("snap", lambda: [below("var/lib/snapd/snaps"), below("var/lib/snapd/sequence")], programs.snap),
+    _packaging("flatpak", apps.flatpak_paths, apps.flatpak, watched=apps.watched_flatpak),
+    _packaging("snap", lambda: [below("var/lib/snapd/snaps"), below("var/lib/snapd/sequence")], apps.snap),
     _packaging("nix", _nix_profiles, _nix),
-    _packaging("homebrew", programs.brew_paths, programs.brew),
+    _packaging("homebrew", apps.brew_paths, apps.brew),
     _packaging(
         "files",
-        programs.program_paths,
-        programs.unmanaged,
-        watched=programs.watched_programs,
+        apps.program_paths,
+        apps.unmanaged,
+        watched=apps.watched_programs,
         deadline_s=FILE_DEADLINE_S,
     ),
 )

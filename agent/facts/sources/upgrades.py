@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from agent.facts.parsers.installed import Pending, instant, pending
-from agent.facts.source import LINUX, Missing, Source
-from agent.facts.sources import programs
-from agent.facts.sources.command import find_tool, run_tool
+from agent.facts.source import LINUX, Missing, Source, find_program
+from agent.facts.sources import apps
+from agent.facts.sources.command import run_tool
 from agent.facts.sources.packages import APK_DATABASES, MACOS, WINDOWS, rpm_files
 from agent.facts.sources.places import below, folders
 from agent.facts.sources.unchanged import Kept, stamp_of
@@ -95,14 +95,14 @@ def _apt_refreshed() -> int | None:
 
 
 def _has_rpm(tool: str) -> bool:
-    return any(path.exists() for path in rpm_files()) and find_tool(tool) is not None
+    return any(path.exists() for path in rpm_files()) and find_program(tool) is not None
 
 
 def _dnf() -> Pending:
     """Or yum, before dnf: it takes the same words but for the advisories'."""
     from agent.facts.parsers.dnf import parse_dnf_advisories, parse_dnf_upgrades
 
-    tool, security = ("dnf", "--security") if find_tool("dnf") else ("yum", "security")
+    tool, security = ("dnf", "--security") if find_program("dnf") else ("yum", "security")
     upgrades = _text([tool, "-q", "-C", "check-update"], good=(0, 100))  # 100: there are some
     try:
         advisories = parse_dnf_advisories(_text([tool, "-q", "-C", "updateinfo", "list", security]))
@@ -168,20 +168,20 @@ def _flatpak() -> Pending:
 
 
 def _has_flatpaks() -> bool:
-    return any(True for _ in programs.deployed(below("var/lib/flatpak"))) and find_tool("flatpak") is not None
+    return any(True for _ in apps.deployed(below("var/lib/flatpak"))) and find_program("flatpak") is not None
 
 
 def _snap() -> Pending:
     from agent.facts.parsers.snap import parse_snap_refreshes
 
-    return parse_snap_refreshes(programs.ask_snapd("/v2/find?select=refresh"))
+    return parse_snap_refreshes(apps.ask_snapd("/v2/find?select=refresh"))
 
 
 def _snap_refreshed() -> int | None:
     from agent.facts.parsers.snap import parse_last_refresh
 
     try:
-        return parse_last_refresh(programs.ask_snapd("/v2/system-info"))
+        return parse_last_refresh(apps.ask_snapd("/v2/system-info"))
     except OSError:
         return None
 
@@ -189,7 +189,7 @@ def _snap_refreshed() -> int | None:
 LINUX_UPGRADES: tuple[Upgrades, ...] = (
     _upgrades(
         "dpkg",
-        lambda: below("var/lib/dpkg/status").exists() and find_tool("apt-get") is not None,
+        lambda: below("var/lib/dpkg/status").exists() and find_program("apt-get") is not None,
         _apt,
         refreshed_at=_apt_refreshed,
         depends_on=_apt_depends,
@@ -210,20 +210,20 @@ LINUX_UPGRADES: tuple[Upgrades, ...] = (
     ),
     _upgrades(
         "pacman",
-        lambda: below("var/lib/pacman/local").exists() and find_tool("pacman") is not None,
+        lambda: below("var/lib/pacman/local").exists() and find_program("pacman") is not None,
         _pacman,
         refreshed_at=lambda: newest(_pacman_lists()),
         depends_on=lambda: [below("var/lib/pacman/local"), *_pacman_lists()],
     ),
     _upgrades(
         "apk",
-        lambda: any(below(path).exists() for path in APK_DATABASES) and find_tool("apk") is not None,
+        lambda: any(below(path).exists() for path in APK_DATABASES) and find_program("apk") is not None,
         _apk,
         refreshed_at=lambda: newest(_apk_lists()),
         depends_on=lambda: [*(below(path) for path in APK_DATABASES), *_apk_lists()],
     ),
     _upgrades("flatpak", _has_flatpaks, _flatpak),
-    _upgrades("snap", lambda: below(programs.SNAPD_SOCKET).exists(), _snap, refreshed_at=_snap_refreshed),
+    _upgrades("snap", lambda: below(apps.SNAPD_SOCKET).exists(), _snap, refreshed_at=_snap_refreshed),
 )
 
 
@@ -266,7 +266,7 @@ def _mac_refreshed() -> int | None:
 
 WINDOWS_UPGRADES: tuple[Upgrades, ...] = (
     _upgrades("windows-update", lambda: True, _windows_update, refreshed_at=_windows_refreshed, platforms=WINDOWS),
-    _upgrades("windows", lambda: find_tool("winget") is not None, _winget, platforms=WINDOWS),
+    _upgrades("windows", lambda: find_program("winget") is not None, _winget, platforms=WINDOWS),
 )
 
 MAC_UPGRADES: tuple[Upgrades, ...] = (
