@@ -24,6 +24,8 @@ COMMANDS = {
     "device": ("console.commands.device", "device"),
     "login": ("console.commands.login", "login"),
     "devices": ("console.commands.devices", "devices"),
+    "findings": ("console.commands.findings", "findings"),
+    "software": ("console.commands.software", "software"),
     "show": ("console.commands.show", "show"),
     "forward": ("console.commands.forward", "forward"),
     "ssh": ("console.commands.ssh", "ssh"),

@@ -41,6 +41,6 @@ def _words(command: click.Command) -> CommandWords:
 def _kind(parameter: click.Parameter) -> str:
     if isinstance(parameter.type, click.Choice):
         return "|".join(str(choice) for choice in parameter.type.choices)
-    if parameter.name == "device" or parameter.metavar == "DEVICE":
+    if parameter.name == "device" or parameter.metavar in ("DEVICE", "DEVICE..."):
         return DEVICE
     return NAME if parameter.name == REMEMBERED else ANYTHING

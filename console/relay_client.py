@@ -25,6 +25,7 @@ from protocol.api import (
     StartSession,
 )
 from protocol.errors import PeerFault, Refused
+from protocol.fleet import FindingsPage, SoftwarePage
 from protocol.ids import DeviceId, OrganisationId, SessionId, Sha256
 from protocol.link import PolicyNumber
 from protocol.sections.base import MAX_SECTION_BYTES
@@ -93,12 +94,8 @@ class Relay:
     # -- for technicians ----------------------------------------------------------------------------------------
 
     async def devices(self, selector: str = "", after: str | None = None, limit: int = DEFAULT_PAGE) -> DevicePage:
-        query: dict[str, str | int] = {"limit": limit}
-        if selector:
-            query["selector"] = selector
-        if after is not None:
-            query["after"] = after
-        return await self._call("GET", "/v1/devices", DevicePage, query=query)
+        query: dict[str, str | int] = {"selector": selector} if selector else {}
+        return await self._call("GET", "/v1/devices", DevicePage, query=_paged(query, after, limit))
 
     async def device(self, device: DeviceId) -> Device:
         answer = await self._call("GET", f"/v1/devices/{device}", Device)
@@ -108,6 +105,18 @@ class Relay:
 
     async def history(self, device: DeviceId) -> History:
         return await self._call("GET", f"/v1/devices/{device}/history", History)
+
+    async def report(self, device: DeviceId, at: int) -> Signed:
+        """The device's last report that was collected at `at` or before, of those that are kept."""
+        return await self._call("GET", f"/v1/devices/{device}/report", Signed, query={"at": at})
+
+    async def software(self, query: dict[str, str | int], after: str | None, limit: int) -> SoftwarePage:
+        """query: package, and selector where it is not all."""
+        return await self._call("GET", "/v1/software", SoftwarePage, query=_paged(query, after, limit))
+
+    async def findings(self, query: dict[str, str | int], after: str | None, limit: int) -> FindingsPage:
+        """query: of selector, code, severity those that are not all."""
+        return await self._call("GET", "/v1/findings", FindingsPage, query=_paged(query, after, limit))
 
     async def section(self, name: Sha256) -> bytes:
         """A section's bytes, verified against their hash."""
@@ -173,6 +182,10 @@ class Relay:
             query=query,
             limit=MAX_LIST_BYTES,
         )
+
+
+def _paged(query: dict[str, str | int], after: str | None, limit: int) -> dict[str, str | int]:
+    return {**query, "limit": limit, **({} if after is None else {"after": after})}
 
 
 def _nothing_there(error: Refused) -> bool:

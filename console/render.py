@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from protocol.text import escape
+from protocol.text import csv_line, escape
 
 NARROW_COLUMNS = 80
 PIPE_COLUMNS = 200
@@ -48,6 +48,21 @@ def print_heading(text: str) -> None:
 def print_json(value: Any) -> None:
     """One JSON value. ASCII alone, so that no text in it can speak to a terminal."""
     print(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+async def print_json_array(records: AsyncIterable[Mapping[str, Any]]) -> None:
+    """One array, printed as it comes: what is of a hundred thousand devices is never in memory at once."""
+    separator = "[\n"
+    async for record in records:
+        sys.stdout.write(separator + json.dumps(record, ensure_ascii=True))
+        separator = ",\n"
+    sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
+
+
+async def print_csv(columns: Sequence[str], records: AsyncIterable[Mapping[str, Any]]) -> None:
+    sys.stdout.write(csv_line(columns))
+    async for record in records:
+        sys.stdout.write(csv_line(record[column] for column in columns))
 
 
 def when(at: float | None) -> str:

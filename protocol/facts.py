@@ -7,14 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from protocol.codec import Record
 from protocol.ids import DeviceId
 from protocol.sections.base import Section
+from protocol.sections.findings import Findings
 from protocol.sections.machine import System
 from protocol.sections.memory import Memory
 from protocol.sections.software import Software
-from protocol.selector import Facts
+from protocol.selector import Facts, Installed
 
 MAX_OS_NAMES = 16
+SIGNAL_DBM = range(-200, 1)
+"""Strengths that a receiver hears: 0 dBm is a milliwatt, and its own noise is at -174 dBm a hertz."""
+
+
+class HeardModem(Record, frozen=True, kw_only=True):
+    """As it was measured; what tells most is the reference signal, where there is one."""
+
+    rsrp_dbm: int | float | None = None
+    rscp_dbm: int | float | None = None
+    rssi_dbm: int | float | None = None
+
+    @property
+    def signal_dbm(self) -> int | float | None:
+        measured = (self.rsrp_dbm, self.rscp_dbm, self.rssi_dbm)
+        return next((level for level in measured if level is not None), None)
+
+
+class HeardModems(Section, frozen=True, kw_only=True):
+    """What a selector looks at in the section `modem`, for whoever need not know the rest of it."""
+
+    modems: tuple[HeardModem, ...] = ()
 
 
 def os_names(system: System) -> tuple[str, ...]:
@@ -23,6 +46,21 @@ def os_names(system: System) -> tuple[str, ...]:
     if system.os_id and system.os_version:
         names.append(f"{system.os_id}-{system.os_version}")
     return tuple(dict.fromkeys(name.lower() for name in names if name))[:MAX_OS_NAMES]
+
+
+def installed_by_name(software: Software) -> dict[str, tuple[Installed, ...]]:
+    """By name in lower case, each version once."""
+    found: dict[str, set[Installed]] = {}
+    for package in software.packages:
+        found.setdefault(package.name.lower(), set()).add(Installed(package.version, package.system))
+    return {name: tuple(sorted(versions)) for name, versions in found.items()}
+
+
+def strongest_signal(modems: Section | None) -> int | None:
+    """dBm, of the section `modem` as anybody decoded it. What no receiver hears is not known."""
+    levels = [getattr(modem, "signal_dbm", None) for modem in getattr(modems, "modems", ())]
+    heard = [round(level) for level in levels if isinstance(level, int | float) and abs(level) <= -SIGNAL_DBM.start]
+    return max((level for level in heard if level in SIGNAL_DBM), default=None)
 
 
 def facts_from(
@@ -34,12 +72,7 @@ def facts_from(
     online: bool | None = None,
 ) -> Facts:
     """Facts of `device`. sections: by name, decoded; a missing one is "not known".  tags: of its verified record."""
-    system, memory, software = (sections.get(name) for name in ("system", "memory", "software"))
-    packages: Mapping[str, str] | None = None
-    if isinstance(software, Software) and software.systems:
-        known = [package for package in software.packages if package.version]
-        # A version that is known counts, where a program that nothing manages has the same name.
-        packages = {package.name.lower(): package.version for package in (*software.packages, *known)}
+    system, memory, software, findings = (sections.get(name) for name in ("system", "memory", "software", "findings"))
     return Facts(
         id=device,
         tags=tags,
@@ -49,5 +82,7 @@ def facts_from(
         os=os_names(system) if isinstance(system, System) else (),
         ram_bytes=memory.total if isinstance(memory, Memory) else None,
         slots_free=memory.slots_free if isinstance(memory, Memory) else None,
-        software=packages,
+        signal_dbm=strongest_signal(sections.get("modem")),
+        software=installed_by_name(software) if isinstance(software, Software) and software.systems else None,
+        findings=frozenset(f.code for f in findings.findings) if isinstance(findings, Findings) else None,
     )

@@ -5,7 +5,8 @@
     unary    = "not" unary | "(" selector ")" | term
     term     = "all" | "online" | "provisional"
              | "tag:" tag | "id:" prefix | "os:" name | "host:" pattern | "finding:" code
-             | "ram" order size | "slots-free" comparison count | "software:" name [ comparison version ]
+             | "ram" order size | "slots-free" comparison count | "signal" order level
+             | "software:" name [ comparison version ]
 
 `parse` makes a tree of frozen Structs (protocol/selector_tree.py), `to_text` the canonical text of a tree, `matches`
 decides. docs/selectors.md explains it to users.
@@ -29,6 +30,7 @@ from protocol.selector_tree import (
     Finding,
     Host,
     Id,
+    Installed,
     Not,
     Online,
     Or,
@@ -37,9 +39,11 @@ from protocol.selector_tree import (
     Provisional,
     Ram,
     Selector,
+    Signal,
     SlotsFree,
     Software,
     Tag,
+    fits,
     matches,
     tags_only,
     to_text,
@@ -54,6 +58,7 @@ __all__ = [
     "Finding",
     "Host",
     "Id",
+    "Installed",
     "Not",
     "Online",
     "Or",
@@ -62,8 +67,10 @@ __all__ = [
     "Ram",
     "Selector",
     "SlotsFree",
+    "Signal",
     "Software",
     "Tag",
+    "fits",
     "matches",
     "parse",
     "parse_tag",
@@ -119,6 +126,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _COMPARISON = re.compile(r"<=|>=|!=|<|>|=")
 _SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,3}))?([A-Za-z]*)")
 _COUNT = re.compile(r"[0-9]{1,6}")
+_LEVEL = re.compile(r"(-?[0-9]{1,4})dBm")
 _CODE = re.compile(r"[a-z0-9][a-z0-9._+-]{0,63}\Z")
 _ID = re.compile(r"[a-z0-9]{1,20}\Z")
 
@@ -185,6 +193,8 @@ class _Reader:
             return self.valued(word, start)
         if word == "ram":
             return self.ram()
+        if word == "signal":
+            return self.signal()
         if word == "slots-free":
             return self.slots_free()
         bare = _BARE_TERMS.get(word)
@@ -236,11 +246,26 @@ class _Reader:
             self.bad_value("a version")
         return Software(name, msgspec.convert(found.group(), Comparison), version)
 
-    def ram(self) -> Selector:
+    def order(self, word: str, example: str) -> Order:
         found = _COMPARISON.match(self.text, self.position)
         if found is None or found.group() not in ("<", "<=", ">", ">="):
-            self.fail("`ram` is compared by <, <=, > or >=", hint="For example: ram<4GiB")
+            self.fail(f"`{word}` is compared by <, <=, > or >=", hint=f"For example: {example}")
         self.position = found.end()
+        order: Order = msgspec.convert(found.group(), Order)
+        return order
+
+    def signal(self) -> Selector:
+        order = self.order("signal", "signal<-110dBm")
+        level = _LEVEL.match(self.text, self.position)
+        if level is None:
+            self.fail("a signal's strength is a whole number of dBm", hint="For example: signal<-110dBm")
+        self.position = level.end()
+        if not self.at_boundary():
+            self.bad_value("a strength")
+        return Signal(order, int(level.group(1)))
+
+    def ram(self) -> Selector:
+        order = self.order("ram", "ram<4GiB")
         size = _SIZE.match(self.text, self.position)
         unit = UNITS.get(size.group(3)) if size else None
         if size is None or unit is None:
@@ -249,10 +274,7 @@ class _Reader:
         if not self.at_boundary():
             self.bad_value("a size")
         fraction = size.group(2) or ""
-        return Ram(
-            msgspec.convert(found.group(), Order),
-            int(size.group(1)) * unit + int(fraction or "0") * unit // 10 ** len(fraction),
-        )
+        return Ram(order, int(size.group(1)) * unit + int(fraction or "0") * unit // 10 ** len(fraction))
 
     def slots_free(self) -> Selector:
         hint = "For example: slots-free>0"

@@ -76,8 +76,16 @@ class SlotsFree(_Node, frozen=True):
     count: int
 
 
+class Signal(_Node, frozen=True):
+    """The signal of its mobile network compared with `dbm`, in dBm: nearer to 0 is stronger."""
+
+    order: Order
+    dbm: int
+
+
 class Software(_Node, frozen=True):
-    """A package is installed, and its version compares so (as Debian compares). comparison "": any version."""
+    """A package is installed, and its version compares so by the rules of its own packaging system; where several
+    versions of it are, one of them does. name: whatever the case.  comparison "": any version."""
 
     name: str
     comparison: Comparison | Literal[""] = ""
@@ -100,15 +108,26 @@ class Or(_Node, frozen=True):
     terms: tuple[Selector, ...]
 
 
-Selector = All | Online | Provisional | Tag | Id | Os | Host | Finding | Ram | SlotsFree | Software | Not | And | Or
+Selector = (
+    All | Online | Provisional | Tag | Id | Os | Host | Finding | Ram | SlotsFree | Signal | Software | Not | And | Or
+)
+
+
+class Installed(msgspec.Struct, frozen=True, order=True):
+    """A version that is installed. system: the packaging system by whose rules it is compared."""
+
+    version: str
+    system: str = "dpkg"
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of one device. None (os: empty) is "not known", which no term and no negation matches.
 
     id: the full device id.  tags: of its verified record; () for a device known to have none.
-    os: lower case, from general to exact.  ram_bytes: total.  slots_free: for memory.  software: package name to
-    version.  findings: codes of the latest diagnosis.
+    os: lower case, from general to exact.  ram_bytes: total.  slots_free: for memory.
+    signal_dbm: of the strongest of its mobile modems.
+    software: what is installed, by name in lower case; several versions of a name may be.
+    findings: codes of the latest diagnosis.
     """
 
     id: str
@@ -119,7 +138,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     os: tuple[str, ...] = ()
     ram_bytes: int | None = None
     slots_free: int | None = None
-    software: Mapping[str, str] | None = None
+    signal_dbm: int | None = None
+    software: Mapping[str, tuple[Installed, ...]] | None = None
     findings: frozenset[str] | None = None
 
 
@@ -179,26 +199,45 @@ def _term_holds(term: Selector, facts: Facts) -> bool | None:
         case Os(name):
             return name in facts.os if facts.os else None
         case Host(pattern):
-            return None if facts.hostname is None else _fits(pattern.lower(), facts.hostname.lower())
+            return None if facts.hostname is None else _like(pattern.lower(), facts.hostname.lower())
         case Finding(code):
             return None if facts.findings is None else code in facts.findings
-        case Ram(order, size):
-            return None if facts.ram_bytes is None else _ordered(order, facts.ram_bytes - size)
-        case SlotsFree(comparison, count):
-            return None if facts.slots_free is None else _ordered(comparison, facts.slots_free - count)
-        case Software(name, comparison, version):
-            return None if facts.software is None else _installed(facts.software.get(name), comparison, version)
+        case Ram() | SlotsFree() | Signal():
+            return _number_holds(term, facts)
+        case Software():
+            return _has(term, facts.software)
         case _:
             raise TypeError(f"{type(term).__name__} is no term")
 
 
-def _installed(installed: str | None, comparison: str, version: str) -> bool | None:
-    """A program of an unknown version ("") is installed, and neither older nor newer than any."""
-    if installed is None or not comparison:
-        return installed is not None
-    if not installed:
+def _number_holds(term: Ram | SlotsFree | Signal, facts: Facts) -> bool | None:
+    match term:
+        case Ram(comparison, bound):
+            value = facts.ram_bytes
+        case SlotsFree(comparison, bound):
+            value = facts.slots_free
+        case Signal(comparison, bound):
+            value = facts.signal_dbm
+    return None if value is None else _ordered(comparison, value - bound)
+
+
+def _has(term: Software, software: Mapping[str, tuple[Installed, ...]] | None) -> bool | None:
+    if software is None:
         return None
-    return _ordered(comparison, compare(installed, version))
+    versions = software.get(term.name.lower(), ())
+    # A version that is known counts, where a program that nothing manages has the same name.
+    clear = tuple(installed for installed in versions if installed.version)
+    held = {fits(term, installed) for installed in clear or versions}
+    return True if True in held else None if None in held else False
+
+
+def fits(term: Software, installed: Installed) -> bool | None:
+    """Whether a version of the term's package is one that it asks for; an unknown one ("") is not known to be."""
+    if not term.comparison:
+        return True
+    if not installed.version:
+        return None
+    return _ordered(term.comparison, compare(installed.version, term.version, installed.system))
 
 
 def _ordered(comparison: str, difference: int) -> bool:
@@ -217,7 +256,7 @@ def _ordered(comparison: str, difference: int) -> bool:
             return difference != 0
 
 
-def _fits(pattern: str, text: str) -> bool:
+def _like(pattern: str, text: str) -> bool:
     """Glob by going back to the last star alone: at most len(pattern) * len(text) steps, never exponential."""
     p = t = 0
     star, resume = -1, 0
@@ -269,6 +308,8 @@ def to_text(tree: Selector) -> str:
             return f"ram{order}{_size_text(size)}"
         case SlotsFree(comparison, count):
             return f"slots-free{comparison}{count}"
+        case Signal(order, dbm):
+            return f"signal{order}{dbm}dBm"
         case Software(name, comparison, version):
             return f"software:{_quoted(name)}" + (f"{comparison}{_quoted(version)}" if comparison else "")
         case _:

@@ -8,6 +8,7 @@ script does. This says nothing about HTML, where other characters are dangerous.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
 LINE_LIMIT = 400
 """Characters of a one-line text: five lines of a terminal. A longer hostname or message is an attack or a bug."""
@@ -39,6 +40,21 @@ def escape(text: str, *, multiline: bool = False, limit: int = LINE_LIMIT) -> st
     if cut or len(head) > limit:
         return head[: max(limit - 1, 0)] + "…"
     return head
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """A line of CSV (RFC 4180, but for the line's end), escaped; None is empty.
+
+    A spreadsheet runs a text that begins like a formula: such a one gets an apostrophe before it.
+    """
+    return ",".join(_csv_cell(cell) for cell in cells) + "\n"
+
+
+def _csv_cell(cell: object) -> str:
+    text = "" if cell is None else escape(str(cell))
+    if text[:1] in ("=", "+", "-", "@") and not isinstance(cell, int | float):
+        text = "'" + text
+    return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"') else text
 
 
 def _shown(character: str, multiline: bool) -> str:

@@ -31,6 +31,7 @@ from relay.events import Events
 from relay.http import admin
 from relay.http.listener import Listener
 from relay.http.routes import application
+from relay.inventories import Inventories
 from relay.link_driver import LinkDriver
 from relay.links import Links
 from relay.logins import Logins
@@ -38,6 +39,7 @@ from relay.metrics import Metrics
 from relay.nonces import LoginNonces
 from relay.quotas import Quotas
 from relay.release import RELEASE
+from relay.reports import Reports
 from relay.services import Services
 from relay.sessions import Sessions
 from relay.stopping import REASON, Stopping
@@ -96,6 +98,7 @@ async def _run(config: Config, database: Database, ready_file: Path | None) -> N
         now = services.clock.now()
         await store.write(devices.all_offline)
         await store.write(lambda c: session_rows.end_all(c, now))
+        await services.inventories.look_behind()
         await listener.start(application(services))
         admin_runner, admin_port = await _serve_admin(services, config.admin)
         started.push_async_callback(admin_runner.cleanup)
@@ -113,6 +116,7 @@ async def _serve(
     jobs = [
         listener.serve(),
         services.sessions.run(),
+        services.inventories.run(),
         _every(SEEN_PERIOD_S, lambda: _write_seen(services)),
         _every(SWEEP_PERIOD_S, lambda: _sweep(services)),
         *([files.watch()] if files else []),
@@ -138,6 +142,7 @@ def _wire(config: Config, store: Store, metrics: Metrics, port: int) -> Services
     stopping = Stopping(clock)
     links = Links(store, events, metrics, clock, uniform)
     authorities.on_change(links.announce)
+    inventories = Inventories(store)
     sessions = Sessions(store, authorities, links, events, metrics, clock, secrets.token_bytes, stopping)
     logins = Logins(
         store,
@@ -152,10 +157,10 @@ def _wire(config: Config, store: Store, metrics: Metrics, port: int) -> Services
         authorities=authorities,
         links=links,
         sessions=sessions,
+        reports=Reports(store, inventories, kept=config.store.reports_kept),
         metrics=metrics,
         clock=clock,
         names=frozenset(names),
-        kept=config.store.reports_kept,
         uniform=uniform,
         entropy=secrets.token_bytes,
         stopping=stopping,
@@ -180,6 +185,7 @@ def _wire(config: Config, store: Store, metrics: Metrics, port: int) -> Services
         logins=logins,
         links=links,
         sessions=sessions,
+        inventories=inventories,
         link_driver=driver,
         uploads=uploads,
         quotas=Quotas(metrics, clock),
@@ -293,6 +299,8 @@ async def _sweep(services: Services) -> None:
     now = services.clock.now()
     services.uploads.expire()
     services.uploads.recount()
+    await services.inventories.look_behind()
+    await services.inventories.drop_unused()
     await services.store.write(lambda c: people.drop_expired_logins(c, now))
     dropped = await sweep(services.store, services.clock)
     if dropped:

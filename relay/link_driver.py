@@ -54,7 +54,7 @@ from relay.authorities import Authorities, Organisation
 from relay.links import REVOKED_RETURN_S, Link, Links
 from relay.logins import make_token
 from relay.metrics import Metrics
-from relay.reports import Accepted, accept_report
+from relay.reports import Accepted, Reports
 from relay.sessions import Sessions
 from relay.splice import close_reason
 from relay.stopping import Restarting, Stopping
@@ -76,7 +76,7 @@ REFUSED, GOING_AWAY, FAULT = 4003, 1001, 1002
 
 
 class LinkDriver:
-    """names: "host:port" by which this relay is dialled.  kept: reports of each device.  entropy: n random bytes."""
+    """names: "host:port" by which this relay is dialled.  entropy: n random bytes."""
 
     def __init__(
         self,
@@ -85,10 +85,10 @@ class LinkDriver:
         authorities: Authorities,
         links: Links,
         sessions: Sessions,
+        reports: Reports,
         metrics: Metrics,
         clock: Clock,
         names: frozenset[str],
-        kept: int,
         uniform: Callable[[float, float], float],
         entropy: Callable[[int], bytes],
         stopping: Stopping,
@@ -97,10 +97,10 @@ class LinkDriver:
         self._authorities = authorities
         self._links = links
         self._sessions = sessions
+        self._reports = reports
         self._metrics = metrics
         self._clock = clock
         self._names = names
-        self._kept = kept
         self._uniform = uniform
         self._entropy = entropy
         self._stopping = stopping
@@ -328,17 +328,8 @@ class LinkDriver:
                 raise PeerFault("a second hello", code="second_hello")
 
     async def _report(self, link: Link, signed: Signed) -> None:
-        organisation, device = link.key
         try:
-            outcome = await accept_report(
-                self._store,
-                organisation,
-                device,
-                link.device_key,
-                signed,
-                kept=self._kept,
-                now=self._clock.now(),
-            )
+            outcome = await self._reports.accept(link.key, link.device_key, signed, self._clock.now())
         except AuxilioError:
             self._metrics.reports.labels(outcome="refused").inc()
             raise

@@ -18,6 +18,9 @@ class Metrics:
         self.store_commits = Gauge(
             "auxilio_store_commits", "Transactions committed since the start.", registry=registry
         )
+        self.inventories_behind = Gauge(
+            "auxilio_inventories_behind", "Devices whose last report is not yet searched.", registry=registry
+        )
         self.links_ended = Counter("auxilio_links_ended", "Links that ended.", ["why"], registry=registry)
         self.handshakes_refused = Counter(
             "auxilio_connections_refused", "Connections not taken.", ["why"], registry=registry

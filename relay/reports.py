@@ -7,24 +7,31 @@ from collections.abc import Mapping
 import msgspec
 from sqlalchemy import Connection
 
+from protocol.codec import decode
 from protocol.errors import BadMessage
-from protocol.facts import facts_from
-from protocol.ids import DeviceId, OrganisationId, Sha256
+from protocol.facts import HeardModems, facts_from
+from protocol.ids import DeviceId, OrganisationId
 from protocol.report import Report, open_report
-from protocol.sections.base import Section
-from protocol.sections.catalogue import decode_section
+from protocol.sections.base import MAX_SECTION_BYTES, Section
+from protocol.sections.findings import Findings
 from protocol.sections.machine import System
 from protocol.sections.memory import Memory
-from protocol.sections.software import Software
 from protocol.statement import Signed
 from relay.failures import Conflict
+from relay.inventories import Inventories, Key
 from relay.store import blobs, reports
-from relay.store.reports import Contradicted, Inventory, Missing
-from relay.store.software_map import pack
+from relay.store.findings import Found
+from relay.store.reports import Contradicted, Missing, Summary
 from relay.store.store import MAX_NUMBER, Store, storable
 
-SEARCHED: Mapping[str, type[Section]] = {"system": System, "memory": Memory, "software": Software}
-"""The sections that selectors look at. The others are kept and handed on unread."""
+SEARCHED: Mapping[str, type[Section]] = {
+    "system": System,
+    "memory": Memory,
+    "modem": HeardModems,
+    "findings": Findings,
+}
+"""The sections that selectors look at, as far as they do; software is read later (inventories.py). The others are kept
+and handed on unread."""
 
 MAX_NOTES_CHARS = 500
 
@@ -37,86 +44,80 @@ class Accepted(msgspec.Struct, frozen=True):
     is_latest: bool
 
 
-async def accept_report(
-    store: Store,
-    organisation: OrganisationId,
-    device: DeviceId,
-    device_key: str,
-    signed: Signed,
-    *,
-    kept: int,
-    now: float,
-) -> Accepted | tuple[int, Missing]:
-    """Commit the report; or say, with its number, which sections have to be uploaded first.
+class Reports:
+    """kept: reports of each device that remain."""
 
-    device_key: its public line.  kept: reports of the device that remain.
-    Raises Untrusted, BadMessage, Refused; Conflict (number_reused) where another report has the number;
-    StoreFailed, StoreFull: not committed, to be sent again.
-    """
-    report = open_report(signed, organisation=organisation, device=device, device_key=device_key)
-    instants = [report.collected_at, *(ref.collected_at for ref in report.sections.values())]
-    if report.number > MAX_NUMBER or not all(0 <= instant <= MAX_NUMBER for instant in instants):
-        raise BadMessage("a report's number or an instant in it is out of bounds")
-    read = await store.read(lambda c: _read(c, organisation, device, report))
-    if isinstance(read, Missing):
-        return report.number, read
-    result = await store.write(
-        lambda c: reports.commit_report(c, organisation, device, report, signed, read, kept=kept, now=now)
-    )
-    if isinstance(result, Missing):
-        return report.number, result
-    if isinstance(result, Contradicted):
-        raise Conflict(
-            "another report was committed under this number",
-            code="number_reused",
-            hint="The device's state was restored from an old copy, or two machines share its key.",
+    def __init__(self, store: Store, inventories: Inventories, *, kept: int) -> None:
+        self._store = store
+        self._inventories = inventories
+        self._kept = kept
+
+    async def accept(self, key: Key, device_key: str, signed: Signed, now: float) -> Accepted | tuple[int, Missing]:
+        """Commit the report; or say, with its number, which sections have to be uploaded first.
+
+        key: whose it is, who proved it.  device_key: its public line.
+        Raises Untrusted, BadMessage, Refused; Conflict (number_reused) where another report has the number;
+        StoreFailed, StoreFull: not committed, to be sent again.
+        """
+        organisation, device = key
+        report = open_report(signed, organisation=organisation, device=device, device_key=device_key)
+        instants = [report.collected_at, *(ref.collected_at for ref in report.sections.values())]
+        if report.number > MAX_NUMBER or not all(0 <= instant <= MAX_NUMBER for instant in instants):
+            raise BadMessage("a report's number or an instant in it is out of bounds")
+        read = await self._store.read(lambda c: _read(c, organisation, device, report))
+        if isinstance(read, Missing):
+            return report.number, read
+        kept = self._kept
+        result = await self._store.write(
+            lambda c: reports.commit_report(c, organisation, device, report, signed, read, kept=kept, now=now)
         )
-    return Accepted(report.number, result.is_new, result.is_latest)
+        if isinstance(result, Missing):
+            return report.number, result
+        if isinstance(result, Contradicted):
+            raise Conflict(
+                "another report was committed under this number",
+                code="number_reused",
+                hint="The device's state was restored from an old copy, or two machines share its key.",
+            )
+        if result.is_latest:
+            self._inventories.follow(key)
+        return Accepted(report.number, result.is_new, result.is_latest)
 
 
 def _read(
     connection: Connection, organisation: OrganisationId, device: DeviceId, report: Report
-) -> Inventory | Missing | None:
+) -> Summary | Missing | None:
     """What the report says for searching; None where it is committed already and need not be read."""
     if reports.find_report(connection, organisation, device, report.number) is not None:
         return None
     missing = reports.missing_blobs(connection, organisation, device, report)
-    if missing:
-        return Missing(missing)
-    source = reports.software_source(connection, organisation, device)
-    return _inventory(connection, organisation, device, report, source)
+    return Missing(missing) if missing else _summary(connection, organisation, device, report)
 
 
-def _inventory(
-    connection: Connection, organisation: OrganisationId, device: DeviceId, report: Report, source: Sha256 | None
-) -> Inventory:
-    """source: the section that the kept packages came from; the same again is not read again."""
+def _summary(connection: Connection, organisation: OrganisationId, device: DeviceId, report: Report) -> Summary:
     sections: dict[str, Section] = {}
     notes: list[str] = []
-    software = report.sections.get("software")
-    unchanged = software is not None and software.sha256 == source
-    for name in SEARCHED:
+    for name, type_ in SEARCHED.items():
         ref = report.sections.get(name)
-        if ref is None or (name == "software" and unchanged):
+        if ref is None:
             continue
         data = blobs.read_whole(connection, organisation, ref.sha256)
         try:
-            sections[name] = decode_section(name, data if data is not None else b"")
+            sections[name] = decode(data if data is not None else b"", type_, limit=MAX_SECTION_BYTES)
         except BadMessage as exc:
             # What cannot be read is still kept and shown as what the device signed; it is only not searched.
             notes.append(f"{name}: {exc.message}")
     facts = facts_from(device, sections, tags=None)
-    system = sections.get("system")
+    system, found, ref = sections.get("system"), sections.get("findings"), report.sections.get("findings")
     ram = facts.ram_bytes if facts.ram_bytes is not None and 0 <= facts.ram_bytes < 2**62 else None
-    read = software is not None and (unchanged or facts.software is not None)
-    return Inventory(
+    return Summary(
         hostname=storable(facts.hostname, 255) or None if facts.hostname else None,
         os=tuple(storable(name, 64) for name in facts.os),
         os_text=_os_text(system) if isinstance(system, System) else "",
         ram=ram,
         slots_free=facts.slots_free,
-        software=software.sha256 if software is not None and read else None,
-        packages=None if unchanged or facts.software is None else pack(facts.software),
+        signal=facts.signal_dbm,
+        findings=None if ref is None else Found(ref.sha256, found if isinstance(found, Findings) else None),
         notes=storable("; ".join(notes), MAX_NOTES_CHARS),
     )
 

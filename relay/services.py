@@ -11,6 +11,7 @@ from relay.admission import Buckets, Crowd
 from relay.authorities import Authorities
 from relay.config import Config
 from relay.events import Events
+from relay.inventories import Inventories
 from relay.link_driver import LinkDriver
 from relay.links import Links
 from relay.logins import Logins
@@ -36,6 +37,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     logins: Logins
     links: Links
     sessions: Sessions
+    inventories: Inventories
     link_driver: LinkDriver
     uploads: Uploads
     quotas: Quotas

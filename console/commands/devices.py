@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import sys
 from typing import Any
 
 import click
@@ -14,11 +11,10 @@ from console.commands.options import as_json, passphrases, say, usage_errors
 from console.fleet import JudgedDevice
 from console.home import Home
 from console.listing import Listing
-from console.render import ago, print_table, size
+from console.render import ago, print_csv, print_json_array, print_table, size
 from console.signed_in import signed_in
 from protocol.errors import UsageInvalid
 from protocol.selector import parse, to_text
-from protocol.text import escape
 
 TABLE_ROWS = 200
 """Of a table at most, unless --limit says otherwise: a person narrows the selector; --json and --csv give all."""
@@ -51,9 +47,9 @@ async def devices(home: Home, selector: tuple[str, ...], limit: int | None, as_c
     async with signed_in(home, passphrases(None), say) as desk:
         listing = Listing(desk, query, limit if limit is not None or as_csv or as_json else TABLE_ROWS)
         if as_json:
-            await _print_json(listing)
+            await print_json_array(record_of(judged) async for judged in listing.rows())
         elif as_csv:
-            await _print_csv(listing)
+            await print_csv(COLUMNS, (_flat(judged) async for judged in listing.rows()))
         else:
             await _print_table(listing)
         listing.finish()
@@ -74,27 +70,8 @@ def record_of(judged: JudgedDevice) -> dict[str, Any]:
     }
 
 
-async def _print_json(listing: Listing) -> None:
-    """One array, printed as it arrives: a hundred thousand devices are never in memory at once."""
-    separator = "[\n"
-    async for judged in listing.rows():
-        sys.stdout.write(separator + json.dumps(record_of(judged), ensure_ascii=True))
-        separator = ",\n"
-    sys.stdout.write("[]\n" if separator == "[\n" else "\n]\n")
-
-
-async def _print_csv(listing: Listing) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    async for judged in listing.rows():
-        record = record_of(judged) | {"tags": " ".join(judged.tags)}
-        writer.writerow([_cell(record[column]) for column in COLUMNS])
-
-
-def _cell(value: Any) -> str:
-    """For a spreadsheet, which would run a text that begins like a formula."""
-    text = escape(str(value))
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t") else text
+def _flat(judged: JudgedDevice) -> dict[str, Any]:
+    return record_of(judged) | {"tags": " ".join(judged.tags)}
 
 
 async def _print_table(listing: Listing) -> None:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,28 @@ class Duration(click.ParamType[int]):
 
 
 DURATION = Duration()
+
+
+class Date(click.ParamType[int]):
+    """Unix seconds, from `2026-11-20`, which is the end of that day, or `2026-11-20 09:30`; in local time unless it
+    says another."""
+
+    name = "date"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value).strip()
+        try:
+            instant = datetime.fromisoformat(text)
+            at = instant.replace(hour=23, minute=59, second=59) if len(text) <= 10 else instant
+            return max(0, int(at.timestamp()))
+        except (ValueError, OverflowError, OSError) as exc:
+            hint = "For example: 2026-11-20, or '2026-11-20 09:30'."
+            raise UsageInvalid(f"not a date: {escape(text, limit=40)!r}", hint=hint) from exc
+
+
+DATE = Date()
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Records as JSON on standard output.")
 

@@ -51,6 +51,7 @@ def application(services: Services) -> web.Application:
         writer = services.store.writer
         services.metrics.store_queued.set(writer.queued)
         services.metrics.store_commits.set(writer.commits)
+        services.metrics.inventories_behind.set(len(services.inventories))
         return web.Response(
             body=services.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )

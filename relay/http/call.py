@@ -39,7 +39,8 @@ Who = Literal["stranger", "mailbox", "technician", "bearer"]
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the table. path: aiohttp's pattern.  body, answer: their types in JSON; None: none, or not JSON.
 
-    body_limit: bytes.  query: names and what they mean, for the OpenAPI document.
+    csv: the answer may be asked for as text/csv.  body_limit: bytes.  query: names and what they mean, for the OpenAPI
+    document.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     body: Any = None
     body_limit: int = MAX_MESSAGE_BYTES
     answer: Any = None
+    csv: bool = False
     query: dict[str, str] = {}
 
 

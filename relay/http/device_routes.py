@@ -30,7 +30,8 @@ from relay.http.authority_routes import MAX_SMALL_SIGNED_BYTES
 from relay.http.call import Call, Route
 from relay.store import devices, listing
 from relay.store.documents import read_signed
-from relay.store.reports import latest_reports
+from relay.store.reports import latest_reports, report_at
+from relay.store.store import MAX_NUMBER
 
 
 class SectionAnswer(Record, frozen=True, kw_only=True):
@@ -100,6 +101,24 @@ async def show_section(call: Call) -> SectionAnswer:
         return SectionAnswer(section=section, report=report.signed)
 
     return await call.services.store.read(job)
+
+
+async def show_report(call: Call) -> Signed:
+    """As it was at an instant: the devices' reports are kept for some time."""
+    device, at = call.device(), call.query_number("at", MAX_NUMBER, most=MAX_NUMBER)
+
+    def job(connection: Connection) -> Signed | None:
+        _visible_row(connection, call, device)
+        return report_at(connection, call.login.organisation, device, at)
+
+    found = await call.services.store.read(job)
+    if found is None:
+        raise NotFound(
+            "no report of the device is kept from then or before",
+            code="no_report",
+            hint="[store] reports_kept in the relay's configuration is how many are.",
+        )
+    return found
 
 
 async def show_record(call: Call) -> Signed:
@@ -202,6 +221,15 @@ ROUTES = (
         handler=show_section,
         answer=SectionAnswer,
         summary="One section of a device's last report",
+    ),
+    Route(
+        method="GET",
+        path=f"{_DEVICE}/report",
+        who="technician",
+        handler=show_report,
+        answer=Signed,
+        summary="A device's last report, or the last one before an instant; its sections are blobs",
+        query={"at": "Unix seconds, by the device's clock"},
     ),
     Route(
         method="GET",

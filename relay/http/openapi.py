@@ -61,7 +61,8 @@ def _operation(route: Route, by_type: dict[Any, Any]) -> dict[str, Any]:
         },
     }
     if _is_struct(route.answer):
-        operation["responses"]["200"] = {"description": "It worked", "content": _json(by_type[route.answer])}
+        content = _json(by_type[route.answer]) | ({"text/csv": {"schema": {"type": "string"}}} if route.csv else {})
+        operation["responses"]["200"] = {"description": "It worked", "content": content}
     elif route.answer is None and route.body is not None:
         operation["responses"]["204"] = {"description": "It worked"}
     else:

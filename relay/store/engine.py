@@ -9,15 +9,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Engine,
+    Insert,
+    Select,
+    Table,
+    column,
+    create_engine,
+    event,
+    func,
+    select,
+    true,
+)
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from protocol.errors import AuxilioError, ConfigInvalid
@@ -173,6 +189,19 @@ def _make_private(path: Path) -> None:
             f"cannot open the database {path}: {exc.strerror}",
             hint="It must be a file that the relay's user may write.",
         ) from exc
+
+
+def integers(values: Iterable[int]) -> Select[tuple[int]]:
+    """`values` as a query, for IN and FROM: one parameter, however many there are. (SQLite's JSON1.)"""
+    each = func.json_each(json.dumps(list(values))).table_valued(column("value", BigInteger))
+    return select(each.c.value)
+
+
+def upsert(table: Table, query: Select[Any], **set_: ColumnElement[Any]) -> Insert:
+    """Insert the rows of `query`; where a row with such a key is there, set these columns of it instead."""
+    # SQLite takes ON CONFLICT after a SELECT for a join's condition unless there is a WHERE (lang_upsert, 2.2).
+    statement = sqlite.insert(table).from_select(list(table.c.keys()), query.where(true()))
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key), set_=set_)
 
 
 def integrity(connection: Connection) -> str:

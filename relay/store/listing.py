@@ -6,6 +6,7 @@ batches with room for other work between them; memory is bounded by a batch and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -18,10 +19,12 @@ from protocol.selector import Facts, Selector, matches
 from protocol.technician import Technician
 from relay.store.devices import tags_of
 from relay.store.documents import read_signed
+from relay.store.findings import codes_of
+from relay.store.inventory import WHOLE
 from relay.store.reports import latest_reports
 from relay.store.selection import Clause, narrow
-from relay.store.software_map import SoftwareMap
-from relay.store.tables import device_os, device_software, devices
+from relay.store.software import Named
+from relay.store.tables import device_os, devices, inventories, inventory_packages
 
 BATCH = 64
 """Rows whose facts are in memory at once. Nothing else runs while a batch is decided on: 20 ms."""
@@ -63,19 +66,36 @@ def list_devices(
     limit: int,
 ) -> Page:
     """Devices in the technician's scope that `selector` selects, by id. after: the id that the last page ended with."""
-    wanted = narrow(selector, organisation)
-    scope, scope_exact = _scope(technician, organisation)
-    where = and_(devices.c.organisation == organisation, devices.c.revoked.is_(False), scope, wanted.is_true)
-    if wanted.exact and scope_exact:
+    where, exact = _where(connection, organisation, technician, selector)
+    if exact:
         return _page_by_sql(connection, where, after, limit)
     return _page_by_scan(connection, organisation, technician, selector, where, after, limit)
 
 
-def _scope(technician: Technician, organisation: OrganisationId) -> tuple[Clause, bool]:
-    signed = narrow(technician.scope, organisation)
+def select_devices(
+    connection: Connection, organisation: OrganisationId, technician: Technician, selector: Selector
+) -> tuple[Clause, frozenset[str] | None]:
+    """As list_devices, as a clause of `devices`; and where that only narrows down, the ids that are meant."""
+    where, exact = _where(connection, organisation, technician, selector)
+    if exact:
+        return where, None
+    return where, frozenset(row.id for row in _scan(connection, organisation, technician, selector, where))
+
+
+def _where(
+    connection: Connection, organisation: OrganisationId, technician: Technician, selector: Selector
+) -> tuple[Clause, bool]:
+    wanted = narrow(connection, selector, organisation)
+    scope, scope_exact = _scope(connection, technician, organisation)
+    where = and_(devices.c.organisation == organisation, devices.c.revoked.is_(False), scope, wanted.is_true)
+    return where, wanted.exact and scope_exact
+
+
+def _scope(connection: Connection, technician: Technician, organisation: OrganisationId) -> tuple[Clause, bool]:
+    signed = narrow(connection, technician.scope, organisation)
     if "approve" not in technician.rights:
         return signed.is_true, signed.exact
-    suggested = narrow(technician.scope, organisation, suggested=True)
+    suggested = narrow(connection, technician.scope, organisation, suggested=True)
     also = and_(devices.c.record_number == 0, suggested.is_true)
     return or_(signed.is_true, also), signed.exact and suggested.exact
 
@@ -103,28 +123,42 @@ def _page_by_scan(
 ) -> Page:
     found: list[Row[Any]] = []
     total = 0
+    for row in _scan(connection, organisation, technician, selector, where):
+        total += 1
+        if (after is None or row.id > after) and len(found) <= limit:
+            found.append(row)
+    more = len(found) > limit
+    return Page(tuple(found[:limit]), found[limit - 1].id if more else None, total)
+
+
+def _scan(
+    connection: Connection,
+    organisation: OrganisationId,
+    technician: Technician,
+    selector: Selector,
+    where: Clause,
+) -> Iterator[Row[Any]]:
+    """The rows that `matches` selects of those to which `where` narrows down."""
+    named = Named(connection, organisation, selector)
     last: str | None = None
     while True:
         batch = (connection.execute(_rows(where, last, BATCH))).all()
-        facts = _facts(connection, organisation, batch)
+        facts = _facts(connection, organisation, batch, named)
         for row in batch:
             known, suggested = facts[row.id]
             signed = known.tags or frozenset()
             if not may_see(technician, DeviceId(row.id), signed, None if row.record_number else suggested):
                 continue
-            if not matches(selector, known):
-                continue
-            total += 1
-            if (after is None or row.id > after) and len(found) <= limit:
-                found.append(row)
+            if matches(selector, known):
+                yield row
         if len(batch) < BATCH:
-            break
+            return
         last = batch[-1].id
-    more = len(found) > limit
-    return Page(tuple(found[:limit]), found[limit - 1].id if more else None, total)
 
 
-def _facts(connection: Connection, organisation: OrganisationId, rows: Any) -> dict[str, tuple[Facts, frozenset[str]]]:
+def _facts(
+    connection: Connection, organisation: OrganisationId, rows: Any, named: Named
+) -> dict[str, tuple[Facts, frozenset[str]]]:
     """Of each row: what a selector looks at, and the suggested tags."""
     ids = [row.id for row in rows]
     tags = tags_of(connection, organisation, ids)
@@ -134,10 +168,13 @@ def _facts(connection: Connection, organisation: OrganisationId, rows: Any) -> d
     )
     for device, name in connection.execute(query):
         names[device].append(name)
-    software = select(device_software.c.device, device_software.c.packages).where(
-        device_software.c.organisation == organisation, device_software.c.device.in_(ids)
+    software = (
+        select(inventories.c.device, inventory_packages.c.packages)
+        .select_from(WHOLE)
+        .where(inventories.c.organisation == organisation, inventories.c.device.in_(ids), inventories.c.known.is_(True))
     )
-    packages = {device: bytes(packed) for device, packed in connection.execute(software)}
+    packages = {device: named.of(packed) for device, packed in connection.execute(software)}
+    found = codes_of(connection, organisation, ids)
     return {
         row.id: (
             Facts(
@@ -149,7 +186,9 @@ def _facts(connection: Connection, organisation: OrganisationId, rows: Any) -> d
                 os=tuple(names[row.id]),
                 ram_bytes=row.ram,
                 slots_free=row.slots_free,
-                software=SoftwareMap(packages[row.id]) if row.id in packages else None,
+                signal_dbm=row.signal,
+                software=packages.get(row.id),
+                findings=found.get(row.id),
             ),
             tags[row.id][1],
         )

@@ -15,7 +15,7 @@ from relay.store.engine import Database
 HEAD = "0003"
 """The revision of tables.py; a test compares it with the migrations' own."""
 
-KNOWN = ("0001", "0003")
+KNOWN = ("0001", "0002", "0003")
 """Revisions that this release can start from, oldest first."""
 
 

@@ -11,8 +11,10 @@ from protocol.errors import BadMessage
 from protocol.ids import DeviceId, OrganisationId, Sha256, sha256
 from protocol.report import Report
 from protocol.statement import Signed
+from relay.store import findings
 from relay.store.documents import read_signed
-from relay.store.tables import blob_owners, device_os, device_software, devices, report_sections, reports
+from relay.store.findings import Found
+from relay.store.tables import blob_owners, device_os, devices, report_sections, reports
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -32,12 +34,11 @@ class Contradicted(msgspec.Struct, frozen=True):
     """Another report was committed under this number."""
 
 
-class Inventory(msgspec.Struct, frozen=True):
-    """What was read from a report's sections for searching. None: not known; `packages` None: unchanged.
+class Summary(msgspec.Struct, frozen=True):
+    """What was read from a report's sections for searching, but for software (inventory.py). None: not known.
 
-    slots_free: for memory.  os_text: for people.  packages: software_map.pack, and the hash of the section that it
-    came from.
-    notes: sections that could not be read, and why.
+    os_text: for people.  ram: bytes.  slots_free: for memory.  signal: dBm.
+    findings: None where it has no such section.  notes: sections that could not be read, and why.
     """
 
     hostname: str | None
@@ -45,8 +46,8 @@ class Inventory(msgspec.Struct, frozen=True):
     os_text: str
     ram: int | None
     slots_free: int | None
-    software: Sha256 | None
-    packages: bytes | None
+    signal: int | None
+    findings: Found | None
     notes: str
 
 
@@ -84,12 +85,12 @@ def commit_report(
     device: DeviceId,
     report: Report,
     signed: Signed,
-    inventory: Inventory | None,
+    summary: Summary | None,
     *,
     kept: int,
     now: float,
 ) -> Committed | Missing | Contradicted:
-    """Keep the report with all its sections. inventory: None where it is not the newest, else what was read from it.
+    """Keep the report with all its sections. summary: None where it is not the newest, else what was read from it.
 
     kept: how many of the device's reports remain. A number that is older than all of those was committed and dropped,
     or is of no use any more: it counts as kept.
@@ -110,7 +111,7 @@ def commit_report(
     _insert(connection, organisation, device, report, signed, payload, now)
     is_latest = newest is None or report.number > newest
     if is_latest:
-        _make_latest(connection, organisation, device, report.number, inventory)
+        _make_latest(connection, organisation, device, report.number, summary)
     _drop_old(connection, organisation, device, kept)
     return Committed(True, is_latest)
 
@@ -143,25 +144,27 @@ def _make_latest(
     organisation: OrganisationId,
     device: DeviceId,
     number: int,
-    inventory: Inventory | None,
+    summary: Summary | None,
 ) -> None:
     this = (devices.c.organisation == organisation) & (devices.c.id == device)
-    if inventory is None:
+    if summary is None:
         connection.execute(update(devices).where(this).values(report_number=number))
         return
     values: dict[str, object] = {
         "report_number": number,
-        "os": inventory.os_text,
-        "ram": inventory.ram,
-        "slots_free": inventory.slots_free,
-        "hostname_key": inventory.hostname.lower() if inventory.hostname else None,
-        "notes": inventory.notes,
+        "os": summary.os_text,
+        "ram": summary.ram,
+        "slots_free": summary.slots_free,
+        "signal": summary.signal,
+        "hostname_key": summary.hostname.lower() if summary.hostname else None,
+        "notes": summary.notes,
     }
-    if inventory.hostname:
-        values["hostname"] = inventory.hostname
+    if summary.hostname:
+        values["hostname"] = summary.hostname
     connection.execute(update(devices).where(this).values(**values))
-    _set_os(connection, organisation, device, inventory.os)
-    _set_software(connection, organisation, device, inventory)
+    _set_os(connection, organisation, device, summary.os)
+    if summary.findings is None or not findings.is_read(connection, organisation, device, summary.findings.sha256):
+        findings.put(connection, organisation, device, summary.findings)
 
 
 def _set_os(connection: Connection, organisation: OrganisationId, device: DeviceId, names: tuple[str, ...]) -> None:
@@ -173,28 +176,6 @@ def _set_os(connection: Connection, organisation: OrganisationId, device: Device
     rows = [{"organisation": organisation, "name": name, "device": device} for name in dict.fromkeys(names)]
     if rows:
         connection.execute(insert(device_os), rows)
-
-
-def software_source(connection: Connection, organisation: OrganisationId, device: DeviceId) -> Sha256 | None:
-    """The hash of the section that the kept packages came from."""
-    query = select(device_software.c.sha256).where(
-        device_software.c.organisation == organisation, device_software.c.device == device
-    )
-    found = (connection.execute(query)).scalar()
-    return None if found is None else Sha256(found)
-
-
-def _set_software(connection: Connection, organisation: OrganisationId, device: DeviceId, inventory: Inventory) -> None:
-    this = (device_software.c.organisation == organisation) & (device_software.c.device == device)
-    if inventory.software is None:
-        connection.execute(delete(device_software).where(this))
-    elif inventory.packages is not None:
-        connection.execute(delete(device_software).where(this))
-        connection.execute(
-            insert(device_software).values(
-                organisation=organisation, device=device, sha256=inventory.software, packages=inventory.packages
-            )
-        )
 
 
 def _drop_old(connection: Connection, organisation: OrganisationId, device: DeviceId, kept: int) -> None:
@@ -211,6 +192,18 @@ def _drop_old(connection: Connection, organisation: OrganisationId, device: Devi
             report_sections.c.number < oldest,
         )
     )
+
+
+def report_at(connection: Connection, organisation: OrganisationId, device: DeviceId, at: int) -> Signed | None:
+    """The last that was collected at `at` or before, of those that are kept."""
+    query = (
+        select(reports.c.signed)
+        .where(reports.c.organisation == organisation, reports.c.device == device, reports.c.collected_at <= at)
+        .order_by(reports.c.number.desc())
+        .limit(1)
+    )
+    found = connection.execute(query).scalar()
+    return None if found is None else read_signed(found)
 
 
 class LatestReport(msgspec.Struct, frozen=True):

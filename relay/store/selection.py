@@ -1,19 +1,21 @@
 """A selector as a WHERE clause, so that the database does the searching.
 
 Selectors are three-valued (protocol/selector_tree.py): an unknown fact makes neither a term nor its negation true. So
-each node becomes two clauses, "is true" and "is false"; `not` swaps them. All terms but `software` are exact in SQL.
-Where `software` occurs, or the selector is long, the clause only narrows down, and `matches` decides on each row.
+each node becomes two clauses, "is true" and "is false"; `not` swaps them. Versions of software are compared before, on
+the few that there are (software.py). Where the selector is long, the clause only narrows down, and `matches` decides on
+each row.
 """
 
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import ColumnElement, and_, exists, false, or_, true
+from sqlalchemy import ColumnElement, Connection, and_, exists, false, or_, true
 
 from protocol.ids import OrganisationId
 from protocol.selector import (
     All,
     And,
+    Finding,
     Host,
     Id,
     Not,
@@ -23,11 +25,13 @@ from protocol.selector import (
     Provisional,
     Ram,
     Selector,
+    Signal,
     SlotsFree,
     Software,
     Tag,
 )
-from relay.store.tables import device_os, device_software, device_tags, devices
+from relay.store import software
+from relay.store.tables import device_findings, device_os, device_tags, devices, findings
 
 MAX_TERMS = 100
 """Beyond it `matches` decides alone: databases bound the depth of an expression (SQLite: 1,000)."""
@@ -43,11 +47,11 @@ class Clauses(msgspec.Struct, frozen=True):
     exact: bool
 
 
-def narrow(tree: Selector, organisation: OrganisationId, *, suggested: bool = False) -> Clauses:
+def narrow(connection: Connection, tree: Selector, organisation: OrganisationId, *, suggested: bool = False) -> Clauses:
     """suggested: tags are those that the join token suggests, instead of the signed ones."""
     if _terms(tree) > MAX_TERMS:
         return Clauses(true(), true(), False)
-    return _clauses(tree, organisation, suggested)
+    return _clauses(connection, tree, organisation, suggested)
 
 
 def _terms(tree: Selector) -> int:
@@ -60,21 +64,20 @@ def _terms(tree: Selector) -> int:
             return 1
 
 
-def _clauses(tree: Selector, organisation: OrganisationId, suggested: bool) -> Clauses:
+def _clauses(connection: Connection, tree: Selector, organisation: OrganisationId, suggested: bool) -> Clauses:
     match tree:
         case And(terms) | Or(terms):
-            parts = [_clauses(term, organisation, suggested) for term in terms]
+            parts = [_clauses(connection, term, organisation, suggested) for term in terms]
             trues, falses = [part.is_true for part in parts], [part.is_false for part in parts]
             exact = all(part.exact for part in parts)
             if isinstance(tree, Or):
                 return Clauses(or_(*trues), and_(*falses), exact)
             return Clauses(and_(*trues), or_(*falses), exact)
         case Not(term):
-            part = _clauses(term, organisation, suggested)
+            part = _clauses(connection, term, organisation, suggested)
             return Clauses(part.is_false, part.is_true, part.exact)
         case Software():
-            known = _exists(device_software, organisation)
-            return Clauses(known, known, False)
+            return Clauses(*software.clauses(connection, organisation, tree), True)
         case _:
             is_true, is_false = _term(tree, organisation, suggested)
             return Clauses(is_true, is_false, True)
@@ -104,13 +107,21 @@ def _term(term: Selector, organisation: OrganisationId, suggested: bool) -> tupl
             return _compared(devices.c.ram, order, size)
         case SlotsFree(comparison, count):
             return _compared(devices.c.slots_free, comparison, count)
+        case Signal(order, dbm):
+            return _compared(devices.c.signal, order, dbm)
+        case Finding(code):
+            has = _exists(findings, organisation, findings.c.code == code)
+            known = _exists(device_findings, organisation, device_findings.c.known.is_(True))
+            return and_(known, has), and_(known, ~has)
         case _:
-            return false(), false()  # a finding: none is known here
+            raise TypeError(f"{type(term).__name__} is no term")
 
 
 def _exists(table: object, organisation: OrganisationId, *conditions: Clause) -> Clause:
     columns = table.c  # type: ignore[attr-defined]  # one of our tables
-    return exists().where(columns.organisation == organisation, columns.device == devices.c.id, *conditions)
+    # Of the query around it only `devices` is meant, also where that one is of the same table.
+    found = exists().where(columns.organisation == organisation, columns.device == devices.c.id, *conditions)
+    return found.correlate(devices)
 
 
 def _like(pattern: str) -> str:

@@ -40,6 +40,10 @@ class Store:
         """When it returns, what `job` did is on disk. Raises what the job raised, or StoreFailed, StoreFull."""
         return await self.writer.write(job)
 
+    async def write_bulk(self, job: Callable[[Connection], T], rows: int) -> T:
+        """As `write`, for what writes many `rows`: it lets others go first."""
+        return await self.writer.write_bulk(job, rows)
+
     def write_soon(self, job: Callable[[Connection], object], what: str) -> None:
         """For what nobody waits for. In order with every other write."""
         self.writer.write_soon(job, what)
@@ -47,6 +51,8 @@ class Store:
 
 def storable(text: str, limit: int) -> str:
     """A stranger's text as every database takes it: bounded, no NUL, nothing that is no Unicode character."""
+    if text.isascii() and len(text) <= limit and "\0" not in text:
+        return text  # as nearly all are
     return text[:limit].replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 

@@ -6,7 +6,18 @@ from them after they verified, for searching. *_at: Unix seconds, UTC. Migration
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
 
 metadata = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"},
@@ -66,6 +77,7 @@ devices = Table(
     Column("os", Text, nullable=False),  # for people
     Column("ram", BigInteger),  # bytes; null: not known
     Column("slots_free", BigInteger),  # for memory; null: not known
+    Column("signal", BigInteger),  # dBm, of the strongest mobile modem; null: not known
     Column("notes", Text, nullable=False),  # why sections of the last report could not be read
     Column("online", Boolean, nullable=False),
     Column("since_at", BigInteger, nullable=False),  # of `online`
@@ -105,13 +117,81 @@ device_os = Table(
     Index(None, "organisation", "device"),
 )
 
-device_software = Table(
-    "device_software",
+inventories = Table(
+    "inventories",
     metadata,
     Column("organisation", Text, nullable=False),
     Column("device", Text, nullable=False),
-    Column("sha256", Text, nullable=False),  # of the section it was read from
-    Column("packages", LargeBinary, nullable=False),  # see software_map.py
+    Column("place", BigInteger, nullable=False),  # in software_links, for good: bucket * 32 + bit
+    Column("sha256", Text, nullable=False),  # of the section that was read; "": none, or one is being written
+    Column("known", Boolean, nullable=False),  # the links are what it says; else its software is not known
+    PrimaryKeyConstraint("organisation", "device"),
+    Index(None, "place", unique=True),
+)
+
+inventory_packages = Table(
+    "inventory_packages",
+    metadata,
+    Column("organisation", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("packages", LargeBinary, nullable=False),  # what is linked, see inventory.pack
+    PrimaryKeyConstraint("organisation", "device"),
+)
+"""Apart from `inventories`, whose rows a search looks at all: 3 KB of each device would be in its way."""
+
+packages = Table(
+    "packages",
+    metadata,
+    Column("key", Integer, nullable=False),
+    Column("organisation", Text, nullable=False),
+    Column("name_key", Text, nullable=False),  # lower case
+    Column("name", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    PrimaryKeyConstraint("key"),
+    Index(None, "organisation", "name_key", "name", "version", "system", "source", unique=True),
+    sqlite_autoincrement=True,  # a key is never given again: who read one may still hold it when its row is gone
+)
+"""A package in a version once, however many devices have it."""
+
+software_links = Table(
+    "software_links",
+    metadata,
+    Column("bucket", Integer, nullable=False),
+    Column("package", Integer, nullable=False),
+    Column("mask", BigInteger, nullable=False),
+    PrimaryKeyConstraint("bucket", "package"),
+    Index(None, "package"),
+    sqlite_with_rowid=False,
+)
+"""Which devices have a package: those of the bucket whose bits are set. It is the organisation's whose package it is.
+
+A row for 32 devices, and a bucket's rows side by side: what a new device has goes to some dozen pages, where a row for
+each of its 2,000 packages would go to as many.
+"""
+
+findings = Table(
+    "findings",
+    metadata,
+    Column("organisation", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("rank", BigInteger, nullable=False),  # of its severity, 0 the worst
+    Column("since_at", BigInteger),
+    PrimaryKeyConstraint("organisation", "device", "code", "subject"),
+    Index(None, "organisation", "rank", "code", "device", "subject"),
+    Index(None, "organisation", "code", "device"),
+)
+
+device_findings = Table(
+    "device_findings",
+    metadata,
+    Column("organisation", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("sha256", Text, nullable=False),  # of the section that was read
+    Column("known", Boolean, nullable=False),  # it could be
     PrimaryKeyConstraint("organisation", "device"),
 )
 

@@ -8,7 +8,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from tests.bench import beside_mesh, bulk, copies, devices, idle, keys, machine, meshcentral, opening, storm, survival
+from tests.bench import (
+    asked,
+    beside_mesh,
+    bulk,
+    copies,
+    devices,
+    idle,
+    inventory,
+    keys,
+    machine,
+    meshcentral,
+    opening,
+    storm,
+    survival,
+)
 from tests.bench.openssh import Chain
 from tests.bench.ours import Own, Stock
 from tests.bench.rows import Row
@@ -48,6 +62,8 @@ def _measurements(world: World, chain: Chain, settings: Settings) -> Iterator[tu
         "copies": (copies.NAME, lambda: copies.measure(stock, own, chain, settings)),
         "devices": (devices.NAME, lambda: devices.measure(chain, settings)),
         "storm": (storm.NAME, lambda: storm.measure(settings)),
+        "inventory": (inventory.NAME, lambda: inventory.measure(settings)),
+        "asked": (asked.NAME, lambda: asked.measure(settings)),
         "survival": (survival.NAME, lambda: survival.measure(stock, chain, settings)),
         "meshcentral": (meshcentral.NAME, lambda: beside_mesh.measure(stock, settings)),
     }

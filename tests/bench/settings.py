@@ -8,7 +8,19 @@ from pathlib import Path
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-PARTS = ("idle", "opening", "keys", "bulk", "copies", "devices", "storm", "survival", "meshcentral")
+PARTS = (
+    "idle",
+    "opening",
+    "keys",
+    "bulk",
+    "copies",
+    "devices",
+    "storm",
+    "inventory",
+    "asked",
+    "survival",
+    "meshcentral",
+)
 
 
 @dataclass(frozen=True)
@@ -17,6 +29,8 @@ class Settings:
 
     keys: sent one by one.  links: of devices at our relay.  peer_links: at sshd's, where each is processes.
     storm: devices that come back at once.  stalled_mib: sent to somebody who does not read.
+    inventory_devices, inventory_packages: devices that report what they have installed, and how much that is.
+    asked_devices, asked_packages: of a fleet that questions are asked of.
     idle_s: how long the CPU of an idle device is watched.  only: which parts.
     output: the rows; what the machine was goes beside it.
     """
@@ -28,6 +42,10 @@ class Settings:
     links: int = 2000
     peer_links: int = 50
     storm: int = 5000
+    inventory_devices: int = 10_000
+    inventory_packages: int = 1500
+    asked_devices: int = 10_000
+    asked_packages: int = 2000
     stalled_mib: int = 1024
     idle_s: int = 30
     only: tuple[str, ...] = PARTS

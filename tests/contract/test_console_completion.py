@@ -56,12 +56,13 @@ def printed(console: ConsoleProcess, *words: str) -> list[str]:
 
 
 def test_commands_options_and_devices_are_offered_where_they_are_due(console: ConsoleProcess) -> None:
-    assert {"ssh", "ssh-config", "show"} == set(offered(console, "s"))
+    assert {"ssh", "ssh-config", "show", "software"} == set(offered(console, "s"))
     assert "approve" in offered(console, "device", "")
     assert "--purpose" in offered(console, "ssh", "--pu")
     assert offered(console, "ssh", "") == ["dana-laptop", "eva-laptop"]
     assert offered(console, "ssh", "-a", "admin", "--purpose", "x", "-t", "DANA") == ["dana-laptop"]
     assert offered(console, "device", "forget", "") == ["dana-laptop"]
+    assert offered(console, "software", "diff", "eva-laptop", "") == ["dana-laptop", "eva-laptop"]
     assert offered(console, "completion", "") == ["bash", "fish", "zsh"]
     assert offered(console, "ssh", "-a", "d") == [], "the value of an option is no device"
     assert offered(console, "ssh", "dana-laptop", "--", "d") == [], "nor is the command on it"

@@ -124,6 +124,18 @@ def test_show_prints_what_the_device_signed_of_itself(world: ConsoleWorld, devic
     assert "memory" in hint
 
 
+def test_who_has_a_package_of_this_machine_is_found_as_dpkg_orders_it(
+    world: ConsoleWorld, device: tuple[AgentProcess, str]
+) -> None:
+    query = ["dpkg-query", "-W", "-f=${Version}", "dpkg"]
+    version = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    device[0].wait_reported()
+    rows = world.until(lambda: world.admin.json("software", f"dpkg={version}", "--verify"), "the software is searched")
+    assert [(row["device"], row["version"], row["said_by"]) for row in rows] == [(device[1], version, "device")]
+    assert world.admin.json("software", f"dpkg<{version}") == []
+    assert [one["id"] for one in world.admin.json("devices", f"software:dpkg>={version}")] == [device[1]]
+
+
 def test_a_beginning_of_an_id_means_an_approved_device_alone(
     world: ConsoleWorld, device: tuple[AgentProcess, str]
 ) -> None:

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from protocol.certificate import parse_certificate
+from protocol.facts import installed_by_name
+from protocol.sections.findings import Finding
+from protocol.sections.software import Package, Software
 from protocol.selector import Facts, Selector, matches, parse
 from protocol.technician import Technician, read_technician
 from relay.store import listing
@@ -21,6 +24,21 @@ from tests.support.store_world import A, B, add_device, fresh_store
 TAGS = ("clinic", "site=madrid", "site=lima", "kiosk")
 NAMES = ("linux", "debian", "debian-12", "windows")
 HOSTS = ("PC-1", "pc-22", "Kasse_1", "100%", "back\\slash", "ñandú")
+SOFTWARE: tuple[tuple[Package, ...] | None, ...] = (
+    None,
+    (),
+    (Package(name="firefox", version="115.2"),),
+    (Package(name="Firefox", version="130.0", system="msi"), Package(name="vim", version="9")),
+    (Package(name="firefox", version="115.2"), Package(name="firefox", version="130.0", source="snap")),
+    (Package(name="firefox", version="", system="files"),),
+    (Package(name="firefox", version="", system="files"), Package(name="firefox", version="115.2^20", system="rpm")),
+)
+FINDINGS: tuple[tuple[Finding, ...] | None, ...] = (
+    None,
+    (),
+    (Finding(code="no-signal", severity="error"),),
+    (Finding(code="disk-full", severity="warning", subject="/"), Finding(code="no-signal", severity="info")),
+)
 TERMS = (
     "all",
     "online",
@@ -48,6 +66,14 @@ TERMS = (
     "software:firefox",
     "software:firefox<128",
     "software:firefox!=115.2",
+    "software:firefox>115.2",
+    "software:Firefox>=115.2",
+    "software:vim<=9",
+    "software:emacs",
+    "finding:disk-full",
+    "signal<-110dBm",
+    "signal>=-110dBm",
+    "signal<=-110dBm",
     "id:aaaaa",
     "id:a",
 )
@@ -71,7 +97,9 @@ def fleet(seed: int, size: int = 40) -> list[tuple[dict, Facts, frozenset[str]]]
             "ram": luck.choice((None, 2 << 30, 4 << 30, 16 << 30)),
             "slots_free": luck.choice((None, 0, 1, 2)),
             "online": luck.random() < 0.5,
-            "software": luck.choice((None, {}, {"firefox": "115.2"}, {"firefox": "130.0", "vim": "9"})),
+            "signal": luck.choice((None, -120, -110, -80)),
+            "software": luck.choice(SOFTWARE),
+            "findings": luck.choice(FINDINGS),
         }
         facts = Facts(
             id=id_,
@@ -82,7 +110,9 @@ def fleet(seed: int, size: int = 40) -> list[tuple[dict, Facts, frozenset[str]]]
             os=row["os"],
             ram_bytes=row["ram"],
             slots_free=row["slots_free"],
-            software=row["software"],
+            signal_dbm=row["signal"],
+            software=None if row["software"] is None else installed_by_name(Software(packages=row["software"])),
+            findings=None if row["findings"] is None else frozenset(finding.code for finding in row["findings"]),
         )
         made.append((row, facts, frozenset(suggested)))
     return made

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,9 +50,10 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-def test_the_bench_measures_every_row_beside_openssh_and_leaves_nothing_behind(folder: Path) -> None:
+def measured(folder: Path, small: dict[str, str]) -> tuple[dict[str, dict[str, Any]], str]:
+    """The rows of a run by name, and the table."""
     output = folder / "bench.json"
-    settings = {f"AUXILIO_BENCH_{name}": value for name, value in SMALL.items()}
+    settings = {f"AUXILIO_BENCH_{name}": value for name, value in small.items()}
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench"],
         cwd=ROOT,
@@ -65,13 +67,36 @@ def test_the_bench_measures_every_row_beside_openssh_and_leaves_nothing_behind(f
     assert "Traceback" not in done.stderr, done.stderr
     rows = {row["name"]: row for row in json.loads(output.read_text())}
     assert all(row.keys() >= KEYS for row in rows.values())
+    return rows, done.stdout
+
+
+def test_the_bench_measures_every_row_beside_openssh_and_leaves_nothing_behind(folder: Path) -> None:
+    rows, shown = measured(folder, SMALL)
     assert {name for name, row in rows.items() if row["aim"]} == WITH_AIMS
     for name in WITH_AIMS:
         row = rows[name]
         assert row["ours"] > 0 and row["peer"] > 0, row
         assert row["ratio"] == float(f"{row['ours'] / row['peer']:.3g}")
         assert row["met"] is not None
-        assert name in done.stdout
+        assert name in shown
     machine = json.loads((folder / "bench-machine.json").read_text())
     assert {"cores", "kernel", "openssh", "ssh_cipher", "measurements"} <= machine.keys()
     assert {path.name for path in folder.iterdir()} == {"bench.json", "bench-machine.json"}
+
+
+def test_inventories_are_measured_and_every_question_finds_the_same_devices(folder: Path) -> None:
+    small = {"ONLY": "inventory asked", "INVENTORY_DEVICES": "6", "INVENTORY_PACKAGES": "60"}
+    small |= {"ASKED_DEVICES": "40", "ASKED_PACKAGES": "60"}
+    rows, _ = measured(folder, small)
+    phases = [f"inventory, {what}" for what in ("new", "unchanged", "ten packages differ")]
+    assert all(rows[f"{phase}: devices per second"]["ours"] > 0 for phase in phases)
+    assert rows["inventory: database"]["ours"] > 0
+    asked = {name: row["total"] for name, row in rows.items() if row["aim"]}
+    filled = {name: total for name, total in asked.items() if name.startswith("asked: ")}
+    assert filled["asked: devices with a package that all have"] == 40
+    assert filled["asked: who has openssl<3.0.14, by version"] == filled["asked: the same, with 100 devices"]
+    assert len(asked) == len(filled) + 5 == 10
+    who = asked["inventory: who has openssl<3.0.14, by version"]
+    assert who == asked["inventory: the same, with 100 devices"]
+    assert who == asked["inventory: devices with software:openssl<3.0.14"]
+    assert who == 6 - asked["inventory: devices with not software:openssl<3.0.14"]

@@ -17,6 +17,7 @@ from protocol.selector import (
     Finding,
     Host,
     Id,
+    Installed,
     Not,
     Online,
     Or,
@@ -24,6 +25,7 @@ from protocol.selector import (
     Provisional,
     Ram,
     Selector,
+    Signal,
     SlotsFree,
     Software,
     Tag,
@@ -50,6 +52,7 @@ terms: st.SearchStrategy[Selector] = st.one_of(
     printable.map(Host),
     st.builds(Ram, st.sampled_from(["<", "<=", ">", ">="]), st.integers(0, 10**15)),
     st.builds(SlotsFree, st.sampled_from(["<", "<=", ">", ">=", "=", "!="]), st.integers(0, 999_999)),
+    st.builds(Signal, st.sampled_from(["<", "<=", ">", ">="]), st.integers(-9999, 9999)),
     printable.map(Software),
     st.builds(Software, printable, st.sampled_from(["<", "<=", ">", ">=", "=", "!="]), versions),
 )
@@ -76,7 +79,9 @@ facts = st.builds(
     os=st.lists(codes, max_size=3).map(tuple),
     ram_bytes=st.none() | st.integers(0, 10**15),
     slots_free=st.none() | st.integers(0, 64),
-    software=st.none() | st.dictionaries(printable, versions, max_size=3),
+    signal_dbm=st.none() | st.integers(-200, 0),
+    software=st.none()
+    | st.dictionaries(printable.map(str.lower), st.lists(versions.map(Installed), max_size=2).map(tuple), max_size=3),
     findings=st.none() | st.frozensets(codes, max_size=3),
 )
 
@@ -135,6 +140,7 @@ def test_learning_more_never_takes_a_selected_device_out(tree: Selector, known: 
             os=known.os or ("linux",),
             ram_bytes=known.ram_bytes or 0,
             slots_free=known.slots_free or 0,
+            signal_dbm=known.signal_dbm or 0,
             software=known.software or {},
             findings=known.findings or frozenset(),
         )
@@ -153,6 +159,7 @@ def test_a_scope_decides_by_tags_and_id_alone(tree: Selector, one: Facts, other:
             os=other.os,
             ram_bytes=other.ram_bytes,
             slots_free=other.slots_free,
+            signal_dbm=other.signal_dbm,
             software=other.software,
             findings=other.findings,
         )

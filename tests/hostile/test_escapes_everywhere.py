@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from aiohttp import web
 from console.command_table import build_table
 from protocol.api import Device, DevicePage, ErrorBody, Presence
 from protocol.codec import encode
+from protocol.fleet import FindingCount, FindingRow, FindingsPage, PackageRow, SoftwarePage, VersionCount
 from protocol.ids import sha256
 from protocol.report import Report, SectionRef
 from protocol.sections.catalogue import SECTIONS
@@ -54,6 +56,9 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "device forget": ("dana",),
     "login": ("{relay}", "--pin", "{pin}", "--key", "{folder}/bob"),
     "devices": (),
+    "findings": (),
+    "software search": ("owned",),
+    "software diff": ("{device}", "--at", "2030-01-01"),
     "show": ("{device}",),
     "forward": ("{device}", "0:127.0.0.1:80"),
     "ssh": ("{device}", "--", "true"),
@@ -145,6 +150,15 @@ def told(relay: Relayed) -> Device:
     return relay.told(report=signed, presence=msgspec.structs.replace(presence, online=False), **words)
 
 
+R = TypeVar("R", FindingRow, PackageRow)
+
+
+def of_device(type_: type[R], relay: Relayed) -> tuple[R, R]:
+    """A row that is of no device, and one of the device."""
+    row = fill(type_, EVIL)
+    return row, msgspec.structs.replace(row, device=relay.device)
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hostile(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Hostile]:
     hostile = Hostile(tmp_path_factory.mktemp("escapes"))
@@ -171,16 +185,31 @@ async def test_whatever_the_failure_is(hostile: Hostile, status: int) -> None:
     await hostile.check_failure("devices", status)
 
 
-@pytest.mark.parametrize("command", ["devices", "show", "known-host", "device approve", "ssh", "cp", "forward"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "devices", "findings", "software search", "software diff", "show", "known-host", "device approve", "ssh", "cp",
+        "forward",
+    ],
+)  # fmt: skip
 async def test_what_a_device_says_of_itself_is_inert(hostile: Hostile, command: str) -> None:
     relay = hostile.relay
     relay.answers = dict(hostile.honest)
     device = told(relay)
     relay.answers["GET", f"/v1/devices/{relay.device}"] = lambda: device
     relay.answers["GET", "/v1/devices"] = lambda: DevicePage(devices=(device,), next=None, total=1)
+    found, counts = of_device(FindingRow, relay), (fill(FindingCount, EVIL),)
+    relay.answers["GET", "/v1/findings"] = lambda: FindingsPage(
+        rows=found, devices=(device,), counts=counts, next=None, total=2
+    )
+    packages, versions = of_device(PackageRow, relay), (fill(VersionCount, EVIL),)
+    relay.answers["GET", "/v1/software"] = lambda: SoftwarePage(
+        rows=packages, devices=(device,), versions=versions, next=None, total=2
+    )
+    relay.answers["GET", f"/v1/devices/{relay.device}/report"] = lambda: device.report
     _, out, err = await hostile.run(hostile.technician, command)
     assert inert(out) and inert(err), (out, err)
-    if command in ("devices", "show"):
+    if command in ("devices", "show", "findings", "software search"):
         assert out.count(MARK) > 1, out
         _, out, err = await hostile.run(hostile.technician, command, "--json")
         assert inert(out) and inert(err), (out, err)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, delete, insert
 
 from protocol.codec import encode
-from protocol.ids import DeviceId, OrganisationId
+from protocol.ids import DeviceId, OrganisationId, sha256
+from protocol.sections.findings import Finding, Findings
+from protocol.sections.software import Package, Software
 from protocol.statement import Signed
+from relay.store import findings as finding_rows
+from relay.store import inventory
 from relay.store.engine import Database, open_database
+from relay.store.findings import Found
 from relay.store.migrate import migrate
-from relay.store.software_map import pack
 from relay.store.store import Store
-from relay.store.tables import device_os, device_software, device_tags, devices
+from relay.store.tables import device_os, device_tags, devices, report_sections
 
 A, B = OrganisationId("a" * 52), OrganisationId("b" * 52)
 SIGNED = Signed(payload=b"{}", signature=b"")
@@ -52,10 +56,12 @@ def add_device(
     ram: int | None = None,
     slots_free: int | None = None,
     online: bool = False,
-    software: dict[str, str] | None = None,
+    signal: int | None = None,
+    software: Iterable[Package] | None = None,
+    findings: Iterable[Finding] | None = None,
     revoked: bool = False,
 ) -> DeviceId:
-    """tags: of its record; None: it is provisional."""
+    """tags: of its record; None: it is provisional.  software, findings: of its last report; None: none was in it."""
     values = {
         "organisation": organisation,
         "id": device,
@@ -73,6 +79,7 @@ def add_device(
         "os": "",
         "ram": ram,
         "slots_free": slots_free,
+        "signal": signal,
         "notes": "",
         "online": online,
         "since_at": 0,
@@ -99,7 +106,28 @@ def add_device(
             insert(device_os), [{"organisation": organisation, "device": device, "name": name} for name in os]
         )
     if software is not None:
-        connection.execute(
-            insert(device_software).values(organisation=organisation, device=device, sha256="", packages=pack(software))
-        )
+        set_software(connection, organisation, DeviceId(device), software)
+    if findings is not None:
+        found = Found(sha256(b"findings"), Findings(findings=tuple(findings)))
+        finding_rows.put(connection, organisation, DeviceId(device), found)
     return DeviceId(device)
+
+
+def set_software(
+    connection: Connection,
+    organisation: OrganisationId,
+    device: DeviceId,
+    packages: Iterable[Package],
+    known: inventory.Keys | None = None,
+) -> None:
+    """As its next report says. known: what is remembered of the reports before."""
+    known = known or inventory.Keys()
+    section = Software(systems=("dpkg",), packages=tuple(packages))
+    name = sha256(encode(section))
+    this = {"organisation": organisation, "device": device, "number": 0, "name": inventory.SECTION}
+    connection.execute(delete(report_sections).where(*(report_sections.c[key] == value for key, value in this.items())))
+    connection.execute(insert(report_sections).values(**this, sha256=name, size=1, collected_at=0))
+    done = False
+    while not done:
+        wanted = inventory.prepare(connection, organisation, device, name, inventory.rows_of(section), known)
+        done = inventory.apply(connection, organisation, device, wanted)

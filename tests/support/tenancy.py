@@ -23,10 +23,12 @@ from protocol.api import Mail, Session
 from protocol.certificate import parse_certificate
 from protocol.codec import encode
 from protocol.enrolment import JoinToken
+from protocol.fleet import SoftwarePage
 from protocol.ids import SessionId, Sha256, random_id, sha256
 from protocol.keys import line_blob, public_line
 from protocol.link import Nonces, SessionClose, SessionRefused
 from protocol.policy import Relay
+from protocol.sections.findings import Finding, Findings
 from protocol.statement import Signed
 from relay.logins import key_fingerprint
 from tests.support.organisation import DAY_S, Organisation, TechnicianKey, new_key
@@ -97,6 +99,8 @@ class _Made:
         self.technician = world.organisation.technician(f"{marked}-tech")
         ram = _luck.randrange(10**9, 10**10)  # so that no section has the bytes of anybody else's
         self.sections = sections(f"{marked}-host", ram=ram, **{f"{marked}-package": "1.2"})
+        found = Finding(code=f"{marked}-finding", severity="error", subject=f"{marked}-subject")
+        self.sections["findings"] = encode(Findings(findings=(found,)))
         self.upload = f"{marked}-unfinished".encode()
         self.output = f"{marked}-output".encode()
         self.tags = (f"{marked}-tag", "clinic")
@@ -225,6 +229,7 @@ async def settle(world: World) -> Tenant:
     nonces = tuple(mark() * 3 + f"nonce{i:02}" for i in range(16))
     link.send(Nonces(nonces=nonces, valid_s=3600))
     await link.send_report(1, made.sections)
+    await until(lambda: _is_searched(client, f"{marked}-package"), "its software is searched")
     await put_blob(client, made.output)
     await _begin_upload(link.blobs, made.upload)
     over = await _start(world, made, client, device, link, f"{marked}-over")
@@ -263,6 +268,10 @@ async def _join(world: World, session: SessionId, console: str, device: str) -> 
 async def _is_over(client: RelayClient, session: SessionId) -> bool:
     told = await client.request("GET", f"/v1/sessions/{session}", Session)
     return told.state == "refused" and told.message.endswith("-no")
+
+
+async def _is_searched(client: RelayClient, package: str) -> bool:
+    return (await client.request("GET", "/v1/software", SoftwarePage, query={"package": package})).total == 1
 
 
 async def _begin_upload(client: RelayClient, data: bytes) -> None:
@@ -315,4 +324,6 @@ def rows(database: Path, organisation: str) -> dict[str, list[tuple[Any, ...]]]:
                 kept = ", ".join(name for name in columns if name not in VOLATILE)
                 query = f"SELECT {kept} FROM {table} WHERE {owner} = ? ORDER BY {kept}"
                 found[table] = connection.execute(query, (organisation,)).fetchall()
+        links = "SELECT l.* FROM software_links l JOIN packages p ON p.key = l.package WHERE p.organisation = ?"
+        found["software_links"] = connection.execute(f"{links} ORDER BY 1, 2", (organisation,)).fetchall()
     return found

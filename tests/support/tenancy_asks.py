@@ -124,10 +124,37 @@ def lists(_us: Tenant, them: Names, _path: dict[str, str]) -> list[Ask]:
         f"software:{them.mark}-package",
         f"id:{them.device.id} or tag:{them.mark}-suggested",
         f"software:{them.mark}-package<2 or id:{them.device.id}",
+        f"finding:{them.mark}-finding",
     ]
     queries = [f"selector={quote(selector)}" for selector in selectors]
     queries.append(f"selector={quote(selectors[1])}&after={them.device.id}")
     return [Ask(query, query=query, granted=("technician",)) for query in queries]
+
+
+def packages(_us: Tenant, them: Names, _path: dict[str, str]) -> list[Ask]:
+    package, device = f"{them.mark}-package", f"selector={quote(f'id:{them.device.id}')}"
+    queries = [
+        f"package={package}",
+        f"package={quote(f'{package}<2')}&{device}",
+        f"package={package}&after={them.device.id}",
+        f"package={package}&format=csv",
+    ]
+    return [Ask(query, query=query, granted=("technician",)) for query in queries]
+
+
+def findings(_us: Tenant, them: Names, _path: dict[str, str]) -> list[Ask]:
+    queries = [
+        f"code={them.mark}-finding",
+        f"selector={quote(f'id:{them.device.id}')}",
+        f"selector={quote(f'finding:{them.mark}-finding')}",
+        f"code={them.mark}-finding&after=0:{them.mark}-finding:{them.device.id}:",
+        f"code={them.mark}-finding&format=csv",
+    ]
+    return [Ask(query, query=query, granted=("technician",)) for query in queries]
+
+
+def old_reports(_us: Tenant, _them: Names, _path: dict[str, str]) -> list[Ask]:
+    return [Ask(query, query=query) for query in ("", f"at={int(time.time()) + 3600}", "at=1")]
 
 
 def records(us: Tenant, them: Names, path: dict[str, str]) -> list[Ask]:
@@ -211,10 +238,13 @@ CASES: dict[str, Case] = {
     "GET /v1/mailbox": fetched_mail,
     "PUT /v1/mailbox/{fingerprint}": mail,
     "GET /v1/devices": lists,
+    "GET /v1/software": packages,
+    "GET /v1/findings": findings,
     f"GET {_D}": plain,
     f"GET {_D}/sections/{{name}}": plain,
     f"GET {_D}/history": plain,
     f"GET {_D}/record": plain,
+    f"GET {_D}/report": old_reports,
     f"PUT {_D}/record": records,
     f"POST {_D}/sessions/nonce": plain,
     f"POST {_D}/sessions": sessions,

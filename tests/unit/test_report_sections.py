@@ -20,6 +20,7 @@ from protocol.sections.memory_slots import MemorySlot
 from protocol.sections.network import Interface, Network
 from protocol.sections.software import Package, Software
 from protocol.sections.storage import Disk, Filesystem, Storage
+from protocol.selector import Installed
 from protocol.signing import KeySigner
 from protocol.statement import LINK, REPORT, Signed, seal_statement
 from tests.support.organisation import new_key
@@ -161,7 +162,11 @@ def test_facts_are_what_the_sections_say_and_unknown_where_they_say_nothing() ->
         online=True,
     )
     assert facts.os == ("linux", "debian", "ubuntu", "ubuntu-24.04")
-    assert facts.hostname == "pc-7" and facts.ram_bytes == 4 << 30 and facts.software == {"firefox-esr": "128.3"}
+    assert (
+        facts.hostname == "pc-7"
+        and facts.ram_bytes == 4 << 30
+        and facts.software == {"firefox-esr": (Installed("", "files"), Installed("128.3"))}
+    )
     slots = (MemorySlot(size=4 << 30), MemorySlot(size=0), MemorySlot(size=0))
     laptop = facts_from(DEVICE, {"memory": Memory(board="slots", slots=slots)}, tags=None)
     assert facts.slots_free is None and laptop.slots_free == 2 and laptop.ram_bytes is None

@@ -10,6 +10,7 @@ from protocol.selector import (
     All,
     And,
     Facts,
+    Installed,
     Not,
     Or,
     Ram,
@@ -34,7 +35,13 @@ LAPTOP = Facts(
     os=("linux", "debian", "debian-12"),
     ram_bytes=4 * 1024**3 - 200 * 1024**2,
     slots_free=1,
-    software={"firefox": "115.3.0esr-1~deb12u1", "openssl": "3.0.11-1"},
+    signal_dbm=-97,
+    software={
+        "firefox": (Installed("115.3.0esr-1~deb12u1"),),
+        "openssl": (Installed("3.0.11-1"),),
+        "kernel": (Installed("6.1.0-26"), Installed("6.1.0-28")),
+        "tool": (Installed("", "files"),),
+    },
     findings=frozenset({"no-signal"}),
 )
 
@@ -57,7 +64,11 @@ LAPTOP = Facts(
         "software:firefox>=115 software:firefox<116",
         "software:openssl!=3.0.10-1",
         "software:openssl=3.0.11-1",
+        "software:Firefox software:OPENSSL>3",
+        "software:kernel<6.1.0-28 software:kernel>6.1.0-26 software:kernel!=6.1.0-26",
+        "software:tool",
         "not software:chromium",
+        "signal<-90dBm signal<=-97dBm signal>=-97dBm not signal>-97dBm",
         "ram>=3.5GiB ram>3GB ram<=5000MB",
         "slots-free>0 slots-free<2 slots-free=1 slots-free!=0 ram<8GiB",
         "tag:nowhere or (tag:clinic (os:windows or os:linux))",
@@ -88,6 +99,10 @@ def test_the_laptop_is_selected(text: str) -> None:
         "software:chromium",
         "software:chromium<999",
         "finding:disk-full",
+        "signal<-110dBm",
+        "software:kernel<6.1.0-26",
+        "software:tool<1",  # its version is not known
+        "not software:tool<1",
         "not all",
     ],
 )
@@ -116,6 +131,7 @@ def test_or_binds_weaker_than_side_by_side_and_not_binds_tightest() -> None:
         "software:x",
         "software:x<1",
         "finding:x",
+        "signal<-110dBm",
     ],
 )
 def test_an_unknown_fact_satisfies_neither_a_term_nor_its_negation(term: str) -> None:
