@@ -12,9 +12,11 @@ from protocol.sections.connectivity import Connectivity, Outages
 from protocol.sections.findings import Findings
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Modems
 from protocol.sections.network import Network
 from protocol.sections.software import Software
 from protocol.sections.storage import Storage
+from protocol.sections.wifi import Wifi
 
 MAX_ITEMS = 50_000
 """Entries of any list in a section."""
@@ -25,6 +27,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "memory": Memory,
     "storage": Storage,
     "network": Network,
+    "wifi": Wifi,
+    "modem": Modems,
     "software": Software,
     "battery": Battery,
     "connectivity": Connectivity,

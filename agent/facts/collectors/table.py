@@ -7,9 +7,11 @@ from collections.abc import Callable
 from agent.facts.collectors.battery import battery_section
 from agent.facts.collectors.machine import cpu_section, system_section
 from agent.facts.collectors.memory import memory_section
+from agent.facts.collectors.modem import modem_section
 from agent.facts.collectors.network import network_section
 from agent.facts.collectors.software import software_section
 from agent.facts.collectors.storage import storage_section
+from agent.facts.collectors.wifi import wifi_section
 from agent.facts.source import Asked
 from protocol.sections.base import Section
 
@@ -24,6 +26,8 @@ def collectors(release: str) -> dict[str, Collector]:
         "memory": memory_section,
         "storage": storage_section,
         "network": network_section,
+        "wifi": wifi_section,
+        "modem": modem_section,
         "software": software_section,
         "battery": battery_section,
     }
