@@ -40,9 +40,7 @@ class Service:
         found = await self.call(path, PROPERTIES, "GetAll", "s", [interface])
         return found if isinstance(found, dict) else {}
 
-    async def call(
-        self, path: str, interface: str, member: str, signature: str = "", body: Sequence[Any] = ()
-    ) -> Any:
+    async def call(self, path: str, interface: str, member: str, signature: str = "", body: Sequence[Any] = ()) -> Any:
         """The first value of the answer, its variants unpacked; None for none."""
         from dbus_fast import Message, MessageFlag, MessageType
         from dbus_fast.unpack import unpack_variants
