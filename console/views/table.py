@@ -11,18 +11,22 @@ from console.views.connectivity import connectivity_view, outages_view
 from console.views.findings import findings_view
 from console.views.machine import cpu_view, system_view
 from console.views.memory import memory_view
+from console.views.modem import modem_view
 from console.views.network import network_view
 from console.views.software import software_view
 from console.views.storage import storage_view
+from console.views.wifi import wifi_view
 from protocol.sections.base import Section
 from protocol.sections.battery import Battery
 from protocol.sections.connectivity import Connectivity, Outages
 from protocol.sections.findings import Findings
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Modems
 from protocol.sections.network import Network
 from protocol.sections.software import Software
 from protocol.sections.storage import Storage
+from protocol.sections.wifi import Wifi
 
 
 def print_section(section: Section) -> None:
@@ -42,6 +46,8 @@ VIEWS: Mapping[type[Section], Callable[[Any], None]] = {
     Memory: memory_view,
     Storage: storage_view,
     Network: network_view,
+    Wifi: wifi_view,
+    Modems: modem_view,
     Software: software_view,
     Battery: battery_view,
     Connectivity: connectivity_view,
