@@ -22,10 +22,15 @@ from protocol.sections.catalogue import decode_section
 from protocol.sections.connectivity import Connectivity, Rung
 from protocol.sections.findings import Findings
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Modems
 from protocol.sections.network import Network
+from protocol.sections.wifi import Wifi
 from protocol.system_clock import Clock
 
 Told = Callable[[str], None]
+
+LADDER_NEEDS = ("network", "wifi", "modem")
+"""Sections that are collected whatever was asked for."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,17 +79,17 @@ async def diagnose(
     """
     at = clock.now()
     how = collectors(RELEASE)
-    names = [name for name in how if only is None or name in only or name == "network"]
+    names = [name for name in how if only is None or name in only or name in LADDER_NEEDS]
     facts = Facts({name: how[name] for name in names}, clock)
     sections: dict[str, Section] = {}
     for name in names:
         [collected] = await facts.collect([name], at)
         sections[name] = decode_section(name, collected.data)
         told(name)
-    network = sections["network"]
-    assert isinstance(network, Network)
+    network, wifi, modem = (sections[name] for name in LADDER_NEEDS)
+    assert isinstance(network, Network) and isinstance(wifi, Wifi) and isinstance(modem, Modems)
     seen = await observe(network, target.address, clock, remembered=target.remembered, told=told)
-    sections["connectivity"] = judge(seen)
+    sections["connectivity"] = judge(msgspec.structs.replace(seen, wifi=wifi, modem=modem))
     sections["findings"] = find(Known(sections, clock.now(), Thresholds.with_changes(thresholds or {})))
     return Diagnosis(at=at, target=target, sections=sections)
 

@@ -7,12 +7,19 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from agent.findings.known import Known
-from agent.findings.rules import ladder, machine, memory, memory_modules, storage
+from agent.findings.rules import ladder, machine, memory, memory_modules, mobile, storage
 from protocol.sections.findings import MAX_FINDINGS, SEVERITIES, Finding, Findings
 
 Rule = Callable[[Known], Iterator[Finding]]
 
-RULES: tuple[Rule, ...] = (*ladder.RULES, *storage.RULES, *memory.RULES, *memory_modules.RULES, *machine.RULES)
+RULES: tuple[Rule, ...] = (
+    *ladder.RULES,
+    *storage.RULES,
+    *memory.RULES,
+    *memory_modules.RULES,
+    *machine.RULES,
+    *mobile.RULES,
+)
 
 
 def find(known: Known, before: Iterable[Finding] = ()) -> Findings:
