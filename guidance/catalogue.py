@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from guidance.guidance import Guidance
-from guidance.texts import between, dns, link, machine, memory_modules, relay, router
+from guidance.texts import between, dns, link, machine, memory_modules, mobile, relay, router, wifi
 
 
 def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
@@ -17,7 +17,15 @@ def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
 
 
 GUIDANCE: Mapping[str, Guidance] = _table(
-    between.TEXTS, dns.TEXTS, link.TEXTS, machine.TEXTS, memory_modules.TEXTS, relay.TEXTS, router.TEXTS
+    between.TEXTS,
+    dns.TEXTS,
+    link.TEXTS,
+    machine.TEXTS,
+    memory_modules.TEXTS,
+    mobile.TEXTS,
+    relay.TEXTS,
+    router.TEXTS,
+    wifi.TEXTS,
 )
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectivity import judge
-from agent.findings.rules import machine, memory, memory_modules, storage
+from agent.connectivity import judge, judge_radio
+from agent.findings.rules import machine, memory, memory_modules, mobile, storage
 from guidance.catalogue import GUIDANCE, guidance_for
 from guidance.guidance import TRANSLATED, Guidance
 from guidance.guides import guide_names, guide_text
@@ -39,7 +39,7 @@ def codes_in(*modules: object) -> set[str]:
 
 
 def test_whatever_is_found_has_its_texts_and_no_text_is_for_nothing() -> None:
-    codes = codes_in(judge, machine, memory, memory_modules, storage)
+    codes = codes_in(judge, machine, memory, memory_modules, mobile, storage) | judge_radio.CODES
     assert codes == set(GUIDANCE) - NOT_YET
     assert guidance_for("of-tomorrow") is None
 
