@@ -47,7 +47,7 @@ TEXTS = (
         title=N_("The SIM card is blocked and asks for its PUK"),
         customer=N_("A wrong PIN was given three times, so the card blocked itself."),
         customer_does=N_(
-            "Find the letter that came with the card: it has the PUK. Your mobile provider can tell it, too. Do not guess."
+            "Find the letter that came with the card: it has the PUK. Your provider can tell it, too. Do not guess."
         ),
         technician=N_("{modem} asks for {lock}. Ten wrong PUKs end the card for good."),
         technician_does=N_("Get the PUK from the provider and set a new PIN with it."),
@@ -82,7 +82,6 @@ TEXTS = (
         technician=N_("{modem} is in the state {state}, and the card is not the reason."),
         technician_does=N_("Read ModemManager's log; reset the modem; look for other firmware."),
         command=LOG,
-        script="reset-modem",
         guide="modem",
     ),
     Guidance(

@@ -1,4 +1,4 @@
-"""Findings on mobile broadband and Wi-Fi that work, and could do better or cost less. The ladder tells what is broken."""
+"""Findings on mobile broadband and Wi-Fi that work, and could do better or cost less. The ladder tells what broke."""
 
 from __future__ import annotations
 
