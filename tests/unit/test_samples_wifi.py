@@ -20,7 +20,7 @@ from agent.facts.parsers.iw import (
 )
 from agent.facts.parsers.mac_wifi import parse_airport, parse_heard, parse_system_profiler, parse_wdutil
 from agent.facts.parsers.netsh_wlan import parse_netsh_interfaces, parse_netsh_networks, radio_off_in
-from agent.facts.parsers.network_manager import parse_nmcli_devices, parse_nmcli_general
+from agent.facts.parsers.wifi_on_dbus import parse_nmcli_devices, parse_nmcli_general
 from agent.facts.parsers.wireless import Seen, place_of, with_neighbours
 from protocol.codec import encode
 from protocol.sections.catalogue import decode_section

@@ -17,7 +17,7 @@ import msgspec
 from agent.facts.parsers.at import parse_at
 from agent.facts.parsers.cellular import MAX_BEARERS, MAX_MODEMS
 from agent.facts.parsers.mmcli import parse_mmcli_modem, parse_paths
-from agent.facts.parsers.modem_manager import BEARER, MODEM, MODEM_3GPP, SIGNAL, parse_modem
+from agent.facts.parsers.modem_on_dbus import BEARER, MODEM, MODEM_3GPP, SIGNAL, parse_modem
 from agent.facts.parsers.netsh_mbn import parse_netsh_mbn
 from agent.facts.parsers.qmi import parse_mbimcli, parse_qmicli, parse_uqmi
 from agent.facts.source import LINUX, Missing, Source

@@ -19,7 +19,7 @@ from agent.facts.parsers.iw import (
 )
 from agent.facts.parsers.mac_wifi import parse_heard, parse_system_profiler
 from agent.facts.parsers.netsh_wlan import parse_netsh_interfaces, parse_netsh_networks, radio_off_in
-from agent.facts.parsers.network_manager import parse_device, parse_nmcli_devices, parse_point, radio_off
+from agent.facts.parsers.wifi_on_dbus import parse_device, parse_nmcli_devices, parse_point, radio_off
 from agent.facts.parsers.wireless import MAX_INTERFACES, MAX_SEEN, Seen, joined, with_neighbours
 from agent.facts.source import LINUX, Missing, Source
 from agent.facts.sources.dbus import Service, ask_service

@@ -90,7 +90,7 @@ def parse_modem(path: str, interfaces: Interfaces, bearers: Sequence[Properties]
     """path: of its object.  interfaces: its properties by interface, variants unpacked.  bearers: those of its
     bearers."""
     generic, gsm = _properties(interfaces, MODEM), _properties(interfaces, MODEM_3GPP)
-    lock = LOCKS.get(_int(generic.get("UnlockRequired")), "")
+    lock = _word(LOCKS, generic.get("UnlockRequired"))
     technology = technology_of(generic.get("AccessTechnologies"))
     found = Modem(
         name=text_of(generic.get("PrimaryPort")) or text_of(path.rpartition("/")[2]),
@@ -98,12 +98,12 @@ def parse_modem(path: str, interfaces: Interfaces, bearers: Sequence[Properties]
         manufacturer=text_of(generic.get("Manufacturer")),
         model=text_of(generic.get("Model")),
         firmware=text_of(generic.get("Revision")),
-        state=STATES.get(_int(generic.get("State")), ""),
-        failed_reason=FAILED_REASONS.get(_int(generic.get("StateFailedReason")), ""),
+        state=_word(STATES, generic.get("State")),
+        failed_reason=_word(FAILED_REASONS, generic.get("StateFailedReason")),
         lock=lock,
         unlock_tries=_tries(generic, lock),
-        power=POWER.get(_int(generic.get("PowerState")), ""),
-        registration=REGISTRATIONS.get(_int(gsm.get("RegistrationState")), ""),
+        power=_word(POWER, generic.get("PowerState")),
+        registration=_word(REGISTRATIONS, gsm.get("RegistrationState")),
         operator=text_of(gsm.get("OperatorName")),
         operator_code=cellular.operator_code(gsm.get("OperatorCode")),
         technology=technology,
@@ -124,7 +124,7 @@ def parse_bearer(bearer: Properties) -> Bearer:
         connected=connected if isinstance(connected, bool) else None,
         apn=text_of(wanted.get("apn"), 100),
         interface=text_of(bearer.get("Interface")),
-        ip_type={1: "ipv4", 2: "ipv6", 4: "ipv4v6"}.get(_int(wanted.get("ip-type")), ""),
+        ip_type=_word({1: "ipv4", 2: "ipv6", 4: "ipv4v6"}, wanted.get("ip-type")),
         roaming_allowed=allowed if isinstance(allowed, bool) else None,
         error="" if connected else said,
         rx_bytes=_count(stats.get("total-rx-bytes", stats.get("rx-bytes"))),
@@ -174,6 +174,10 @@ def _tries(generic: Properties, lock: str) -> int | None:
 def _properties(of: Mapping[str, Any], name: str) -> Properties:
     found = of.get(name)
     return found if isinstance(found, Mapping) else {}
+
+
+def _word(words: Mapping[int, str], value: object) -> str:
+    return words.get(value, "") if isinstance(value, int) and not isinstance(value, bool) else ""
 
 
 def _int(value: object) -> int:
