@@ -113,3 +113,21 @@ def test_a_technician_sees_what_matters_of_both(capsys: pytest.CaptureFixture[st
     assert "no Wi-Fi adapter" in (shown := capsys.readouterr().out) and "no mobile modem" in shown
     print_section(wifi(ssid="\x1b[31mevil\u202e"))
     assert "\x1b" not in capsys.readouterr().out
+
+
+def diagnosed(*sections: object) -> str:
+    from agent.diagnosis.look import Diagnosis
+    from agent.diagnosis.page import page
+    from agent.diagnosis.target import Target
+    from protocol.sections.connectivity import Connectivity
+    from protocol.sections.findings import Findings
+
+    held = {"connectivity": Connectivity(), "findings": Findings(), "wifi": sections[0], "modem": sections[1]}
+    return page(Diagnosis(at=1_800_000_000.0, target=Target(), sections=held), "en")  # type: ignore[arg-type]
+
+
+def test_the_page_shows_both_with_a_bar_and_runs_nothing_of_what_a_network_is_called() -> None:
+    text = diagnosed(wifi(ssid="<script>alert(1)</script>"), modem(rsrp_dbm=-121))
+    assert "(-60 dBm)" in text and "(-121 dBm)" in text and "width:25%" in text and "Prueba" in text
+    assert "<script>" not in text and "&lt;script&gt;" in text
+    assert "dBm" not in diagnosed(Wifi(), Modems())
