@@ -25,6 +25,9 @@ FINAL = re.compile(rb"^(OK|ERROR|\+CM[ES] ERROR:[^\r\n]*|COMMAND NOT SUPPORT)\r?
 
 PROC = Path("/proc")
 
+Attributes = list[int | list[bytes | int]]
+"""As termios has them."""
+
 
 class Port:
     """An open port. Raises OSError where it cannot be opened: no permission, in use (EBUSY), gone."""
@@ -33,14 +36,14 @@ class Port:
         self._fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._clock = SystemClock()
         self._until = self._clock.monotonic() + WHOLE_S
+        self._before: Attributes | None = None
         try:
-            self._before = termios.tcgetattr(self._fd)
             fcntl.ioctl(self._fd, termios.TIOCEXCL)
+            self._before = termios.tcgetattr(self._fd)
             termios.tcsetattr(self._fd, termios.TCSANOW, _raw(self._before))
             termios.tcflush(self._fd, termios.TCIOFLUSH)
-        except (OSError, termios.error) as exc:
-            os.close(self._fd)
-            raise OSError(*exc.args) from exc
+        except (OSError, termios.error):
+            pass  # the kernel's WWAN ports are raw by themselves, and know little of terminals
 
     def ask(self, command: str) -> str:
         """What was said, the echo too, up to the final result; "" where nothing came in time."""
@@ -67,7 +70,8 @@ class Port:
     def close(self) -> None:
         try:
             termios.tcflush(self._fd, termios.TCIOFLUSH)  # closing waits for what was never sent, for half a minute
-            termios.tcsetattr(self._fd, termios.TCSANOW, self._before)
+            if self._before is not None:
+                termios.tcsetattr(self._fd, termios.TCSANOW, self._before)
             fcntl.ioctl(self._fd, termios.TIOCNXCL)
         except (OSError, termios.error):
             pass  # unplugged meanwhile
@@ -100,7 +104,7 @@ def _target(link: Path) -> str:
         return ""
 
 
-def _raw(before: list[int | list[bytes | int]]) -> list[int | list[bytes | int]]:
+def _raw(before: Attributes) -> Attributes:
     """As cfmakeraw(3) makes it, 115200 baud, no flow control: USB modems ignore the speed."""
     characters = list(before[6]) if isinstance(before[6], list) else []
     characters[termios.VMIN], characters[termios.VTIME] = 0, 0

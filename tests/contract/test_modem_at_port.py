@@ -140,3 +140,12 @@ def test_the_port_is_asked_only_where_no_manager_runs(
 
     assert section("org.freedesktop.ModemManager1 did not answer within 3 s") == () and not modem.asked
     assert section("org.freedesktop.ModemManager1 does not run") == ("at",)
+
+
+def test_a_port_that_is_no_terminal_is_asked_all_the_same(tmp_path: Path) -> None:
+    """As the kernel's own WWAN ports are hardly any."""
+    path = tmp_path / "wwan0at0"
+    os.mkfifo(path)
+    port = Port(str(path))
+    assert "AT+CSQ" in port.ask("AT+CSQ"), "what was written comes back, as an echo without an answer"
+    port.close()

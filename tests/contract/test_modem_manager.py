@@ -215,3 +215,21 @@ def test_only_a_port_that_is_plainly_a_modem_s_is_one(monkeypatch: pytest.Monkey
     monkeypatch.delenv(SYSTEM_BUS, raising=False)
     signs = modems.SIGNS.ask()
     assert [Path(path).name for path in signs.at] == ["wwan0at0", "ttyUSB2"]
+
+
+def test_without_dbus_fast_mmcli_is_asked_and_says_the_same(
+    bus: PrivateBus, start: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = start(AtModem(Air(call="NO CARRIER")))
+    manager.mmcli("-m", "any", "--simple-connect=apn=internet.prueba")
+    wait_until(lambda: manager.says(state="registered"), "it is registered")
+    ours = read(bus)
+
+    def not_installed(*_: object) -> None:
+        raise Missing("the package dbus-fast is not installed")
+
+    monkeypatch.setattr(modems, "ask_service", not_installed)
+    [theirs] = section(monkeypatch, bus.address).modems
+    assert theirs.by == "mmcli" and theirs.bearers[0].error == "No carrier"
+    for name in ("state", "model", "operator", "operator_code", "registration", "technology", "apn", "signal_percent"):
+        assert getattr(theirs, name) == getattr(ours, name), name

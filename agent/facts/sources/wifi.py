@@ -169,7 +169,7 @@ def _netsh() -> Wifi:
 
 
 def _profiler() -> Wifi:
-    text = answer_of(["/usr/sbin/system_profiler", "SPAirPortDataType", "-json"], 20.0)
+    text = answer_of(["system_profiler", "SPAirPortDataType", "-json"], 20.0)
     seen = parse_heard(text)[:MAX_SEEN]
     found = tuple(with_neighbours(one, seen) for one in parse_system_profiler(text))
     return Wifi(interfaces=found, radio_off="soft" if found and all(one.state == "off" for one in found) else "")
