@@ -26,6 +26,9 @@ APN_ERRORS = re.compile(r"apn|subscri|not subscribed|requested service option|un
 
 WEAK = ("weak", "none")
 
+TUNNELS = ("tun", "tap", "wg", "tailscale", "zt", "ipsec", "utun")
+"""What VPNs call their interfaces; their routes outlive the network below them."""
+
 CODES = frozenset(
     {"sim-missing", "sim-wrong", "sim-pin", "sim-puk", "sim-other-operator", "modem-failed", "modem-disabled"}
     | {"mobile-off", "registration-denied", "no-network", "no-signal", "roaming-blocked", "apn-missing", "apn-wrong"}
@@ -129,14 +132,16 @@ def _modem_is_likelier(seen: Observed) -> bool:
 
 
 def _other_way(seen: Observed, kind: str) -> bool:
-    """Whether a default route leaves by something else than that radio."""
+    """Whether a default route leaves by something else than that radio, and not by a tunnel, which rests on it."""
     own = {i.name for i in seen.interfaces if i.kind == kind}
     if kind == "cellular":
-        own |= {bearer.interface for one in (seen.modem or Modems()).modems for bearer in one.bearers}
-        own |= {i.name for i in seen.interfaces if i.name.startswith(("wwan", "ppp"))}
+        modems = (seen.modem or Modems()).modems
+        own |= {bearer.interface for one in modems for bearer in one.bearers}
+        if any(one.state in ("registered", "connecting", "connected") for one in modems):
+            own |= {route.interface for route in seen.routes if route.interface.startswith("ppp")}
     else:
         own |= {one.name for one in (seen.wifi or Wifi()).interfaces}
-    return any(route.interface not in own for route in seen.routes)
+    return any(route.interface not in own and not route.interface.startswith(TUNNELS) for route in seen.routes)
 
 
 def _modem_evidence(modem: Modem) -> Evidence:

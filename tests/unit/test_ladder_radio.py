@@ -178,6 +178,15 @@ def test_a_weak_signal_warns_where_it_is_the_way_out() -> None:
     assert rung("wifi", judge(with_wifi(near))).state == "pass"
 
 
+def test_a_tunnel_is_no_other_way_and_pppoe_is_one() -> None:
+    tunnel = (Route(family=4, gateway="", interface="wg0"),)
+    lost = with_wifi(WIFI_FAULTS["wifi-auth-failed"], Interface(name="wg0", kind="virtual", up=True), routes=tunnel)
+    assert rung("wifi", judge(lost)).code == "wifi-auth-failed"
+    dsl = (Route(family=4, gateway="", interface="ppp0"),)
+    assert not rung("modem", judge(alone(MODEM_FAULTS["sim-missing"], routes=dsl))).code
+    assert rung("modem", judge(alone(MODEM_FAULTS["data-refused"], routes=dsl))).code == "data-refused"
+
+
 def test_wi_fi_on_its_way_is_no_failure_yet() -> None:
     assert rung("wifi", judge(with_wifi(WifiInterface(name="wlan0", state="connecting")))).state == "unknown"
 
