@@ -116,9 +116,9 @@ def test_signal_is_measured_in_detail_for_us_and_no_longer_than_we_look(bus: Pri
     manager = start(AtModem(Air(cesq="99,99,255,255,14,23")))
     manager.mmcli("-m", "any", "-e")
     wait_until(lambda: manager.says(state="registered"), "it is registered")
+    wait_until(lambda: read(bus).signal_percent == 64, "it measured: +CSQ: 20 of 31, as ModemManager counts")
     modem = read(bus)
     assert (modem.rsrp_dbm, modem.rsrq_db) == (-118, -13) and modem.signal_word == "fair"
-    assert modem.signal_percent == 64, "+CSQ: 20 of 31, as ModemManager counts"
     assert "refresh rate: 0" in " ".join(manager.mmcli("-m", "any", "--signal-get").split())
     manager.mmcli("-m", "any", "--signal-setup=5")
     wait_until(lambda: "-118.00" in manager.mmcli("-m", "any", "--signal-get"), "mmcli says the same")
