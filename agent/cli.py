@@ -117,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
         "auxilio-agent diagnose --html report.html")  # fmt: skip
     sub.add_argument("--json", action="store_true", help="print all that was found as JSON")
     sub.add_argument("--html", type=Path, metavar="FILE", help="write it as a page to print, mail or show")
+    sub.add_argument(
+        "--throughput", action="store_true", help="measure how much comes from the relay: costs up to 5 MB"
+    )
     sub.add_argument("--relay", metavar="URL", help="the relay to look for [the one that this device has joined]")
     sub.add_argument("--pin", metavar="PIN", help="its pin, where --relay is given [by the system's authorities]")
     sub = add("guide", commands.guide, "a short page on what to do; needs no network", "auxilio-agent guide names")

@@ -158,6 +158,7 @@ def diagnose(options: argparse.Namespace) -> int:
         pin=options.pin,
         as_json=options.json,
         html=options.html,
+        throughput=options.throughput,
         quiet=not sys.stderr.isatty(),
     )
 

@@ -44,7 +44,10 @@ from transport.relay_address import RelayAddress
 log = logging.getLogger(__name__)
 
 WATCH_S = 30.0
-"""Between two looks at whether packages changed: one stat of one file."""
+"""Between two looks at whether packages changed: a stat of each packaging system's database."""
+
+UPDATES_AFTER_S = 90.0
+"""From a change of packages to the question what else could be upgraded: whoever changes them is not done at once."""
 
 LOOK_AFTER_LOSS_S = 15.0
 """From the loss of the link to the look why; one that was replaced or restarted is back by then."""
@@ -193,6 +196,7 @@ class Reporter:
         if version != self._software:
             self._software = version
             self._machine.touch("software", self._clock.monotonic())
+            self._machine.touch("updates", self._clock.monotonic() + UPDATES_AFTER_S)
 
     async def _carry_out(self, effect: Effect | Abandon) -> None:
         match effect:

@@ -31,9 +31,30 @@ It names the same sections, so that a KiB is all that it costs."""
 CONNECTIVITY_S = 3600.0
 """Between two climbs of the ladder while all is well: each opens some connections to the relay."""
 
-INTERVALS_S: Mapping[str, float] = {"software": SOFTWARE_S, "connectivity": CONNECTIVITY_S}
+UPDATES_S = 6 * 3600.0
+"""Between two questions for what could be upgraded, unless packages changed: the lists are fetched once a day."""
 
-FIRST_S: Mapping[str, float] = {"connectivity": 90.0}
+HEALTH_S = 3600.0
+"""Between two questions to the disks: what wears out takes months, and each question is a little work for them."""
+
+PROGRAMS_S = 900.0
+"""Between two looks that start a program or two: a hundredth of a second's work each."""
+
+ROUTER_S = 3600.0
+"""Between two questions to the home router: its line changes seldom, and the ladder asks it when it does."""
+
+INTERVALS_S: Mapping[str, float] = {
+    "software": SOFTWARE_S,
+    "updates": UPDATES_S,
+    "router": ROUTER_S,
+    "connectivity": CONNECTIVITY_S,
+    "health": HEALTH_S,
+    "startup": HEALTH_S,
+    "services": PROGRAMS_S,
+    "devices": PROGRAMS_S,
+}
+
+FIRST_S: Mapping[str, float] = {"updates": 90.0, "router": 90.0, "connectivity": 90.0}
 """From the start to the first look: the first report does not wait for the network's slowest answer."""
 
 MAX_JUMP = 1_000_000

@@ -13,8 +13,6 @@ HEAD = """# Findings
 What an agent finds wrong with its device, by the code that selectors, exports and texts use. `auxilio-agent diagnose`
 says what each means and what to do, in the customer's language; `auxilio-agent guide NAME` shows a guide. This page is
 made from the texts (`make catalogues`).
-
-Rules for the router's line (`wan-down`, `double-nat`, `carrier-nat`) are not there yet; their texts are.
 """
 
 THRESHOLDS = """

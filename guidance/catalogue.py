@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from guidance.guidance import Guidance
-from guidance.texts import between, dns, link, machine, memory_modules, mobile, relay, router, wifi
+from guidance.texts import (
+    between,
+    dns,
+    health,
+    home_router,
+    link,
+    machine,
+    memory_modules,
+    mobile,
+    relay,
+    router,
+    system,
+    updates,
+    wifi,
+)
 
 
 def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
@@ -19,12 +33,16 @@ def _table(*texts: tuple[Guidance, ...]) -> Mapping[str, Guidance]:
 GUIDANCE: Mapping[str, Guidance] = _table(
     between.TEXTS,
     dns.TEXTS,
+    health.TEXTS,
+    home_router.TEXTS,
     link.TEXTS,
     machine.TEXTS,
     memory_modules.TEXTS,
     mobile.TEXTS,
     relay.TEXTS,
     router.TEXTS,
+    system.TEXTS,
+    updates.TEXTS,
     wifi.TEXTS,
 )
 

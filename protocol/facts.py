@@ -37,7 +37,9 @@ def facts_from(
     system, memory, software = (sections.get(name) for name in ("system", "memory", "software"))
     packages: Mapping[str, str] | None = None
     if isinstance(software, Software) and software.systems:
-        packages = {package.name.lower(): package.version for package in software.packages}
+        known = [package for package in software.packages if package.version]
+        # A version that is known counts, where a program that nothing manages has the same name.
+        packages = {package.name.lower(): package.version for package in (*software.packages, *known)}
     return Facts(
         id=device,
         tags=tags,

@@ -192,9 +192,12 @@ def _term_holds(term: Selector, facts: Facts) -> bool | None:
             raise TypeError(f"{type(term).__name__} is no term")
 
 
-def _installed(installed: str | None, comparison: str, version: str) -> bool:
+def _installed(installed: str | None, comparison: str, version: str) -> bool | None:
+    """A program of an unknown version ("") is installed, and neither older nor newer than any."""
     if installed is None or not comparison:
         return installed is not None
+    if not installed:
+        return None
     return _ordered(comparison, compare(installed, version))
 
 

@@ -1,12 +1,16 @@
-"""Versions of software, ordered as Debian orders them, whatever system they come from.
+"""Versions of software, each ordered as its own packaging system orders them; as Debian does where none is named.
 
-Source: deb-version(7), "Sorting algorithm"; Debian policy 5.6.12. Any text is a version: one that has no digits where
-an epoch belongs is taken whole, so that `1.2 (build 7)` of another system still sorts in a total order.
+Source: deb-version(7), "Sorting algorithm"; Debian policy 5.6.12; for the others see protocol/version_rules. Any text
+is a version: one that has no digits where an epoch belongs is taken whole, so that `1.2 (build 7)` of another system
+still sorts in a total order.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+
+from protocol.version_rules import alpine, dotted, pacman, rpm
 
 MAX_VERSION_CHARS = 256
 """Longer versions are compared by their beginning; the longest in Debian has about 60 characters."""
@@ -14,8 +18,16 @@ MAX_VERSION_CHARS = 256
 _PART = re.compile(r"([^0-9]*)([0-9]*)")
 
 
-def compare(left: str, right: str) -> int:
-    """Return -1, 0 or 1 as `left` is older than, equal to or newer than `right`. Never raises."""
+def compare(left: str, right: str, system: str = "dpkg") -> int:
+    """Return -1, 0 or 1 as `left` is older than, equal to or newer than `right`. Never raises.
+
+    system: the packaging system that both come from (`Package.system`); one without rules here orders dotted numbers.
+    """
+    rule = RULES.get(system, dotted.compare)
+    return rule(left.strip()[:MAX_VERSION_CHARS], right.strip()[:MAX_VERSION_CHARS])
+
+
+def _compare_debian(left: str, right: str) -> int:
     one, other = _split(left), _split(right)
     return (
         _compare_numbers(one[0], other[0]) or _compare_strings(one[1], other[1]) or _compare_strings(one[2], other[2])
@@ -24,7 +36,6 @@ def compare(left: str, right: str) -> int:
 
 def _split(version: str) -> tuple[str, str, str]:
     """Epoch, upstream version and Debian revision; a missing revision equals "0", hence "" (which sorts as "0")."""
-    version = version.strip()[:MAX_VERSION_CHARS]
     epoch, colon, rest = version.partition(":")
     if not colon or not (epoch.isascii() and epoch.isdigit()):
         epoch, rest = "0", version
@@ -65,3 +76,12 @@ def _compare_strings(left: str, right: str) -> int:
         if difference:
             return difference
     return 0
+
+
+RULES: Mapping[str, Callable[[str, str], int]] = {
+    "dpkg": _compare_debian,
+    "rpm": rpm.compare,
+    "pacman": pacman.compare,
+    "apk": alpine.compare,
+}
+"""By packaging system. The others (flatpak, snap, windows, msix, macos, homebrew, files) have none of their own."""

@@ -17,6 +17,7 @@ import msgspec
 
 from agent.connectivity.judge_radio import explains_no_link, modem_rung, wifi_rung
 from agent.connectivity.observed import NameServer, Observed, Reached, Relay
+from agent.connectivity.router_judge import judge_router
 from protocol.sections.connectivity import RUNGS, Connectivity, Evidence, Rung
 from protocol.sections.network import Interface
 
@@ -74,6 +75,8 @@ def _adapter(seen: Observed) -> Rung:
 
 def _address(seen: Observed) -> Rung:
     up = [i for i in seen.interfaces if i.up and not _is_loopback(i)]
+    if seen.duplicates and _beyond(seen):  # it works now, and will not when the other one speaks
+        return _warn("address", "address-duplicate", address=seen.duplicates[0])
     if seen.duplicates:
         return _fail("address", "address-duplicate", address=seen.duplicates[0])
     usable = [(i, a) for i in up for a in _addresses(i) if not a.is_link_local]
@@ -281,7 +284,7 @@ _RULES: dict[str, Callable[[Observed], Rung]] = {
     "modem": lambda seen: modem_rung(seen, _beyond(seen)),
     "address": _address,
     "gateway": _gateway,
-    "router": _nothing_to_look_at("router"),
+    "router": lambda seen: judge_router(seen.router, is_beyond=_beyond(seen)),
     "internet": _internet,
     "dns": _dns,
     "portal": _portal,

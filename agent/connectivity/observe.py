@@ -10,11 +10,14 @@ from typing import TypeVar
 import msgspec
 
 from agent.connectivity.observed import Gateway, NameServer, Observed, Proxy, Relay, Web
+from agent.connectivity.probes.duplicates import look_for_duplicates
 from agent.connectivity.probes.gateways import look_at_gateways
 from agent.connectivity.probes.name_servers import ask_all
 from agent.connectivity.probes.relay import MEASURES, look_at_relay, look_through_proxy, read_date
+from agent.connectivity.probes.router import look_at_router
 from agent.connectivity.probes.web import ask_plainly
 from protocol.sections.network import Network
+from protocol.sections.router import Router
 from protocol.system_clock import Clock
 from transport.relay_address import RelayAddress
 
@@ -43,13 +46,16 @@ async def observe(
     """
     seen = Observed(interfaces=network.interfaces, routes=network.default_routes, dns_servers=network.dns_servers)
     told("adapter")
-    told("address")
     plainly = address is not None and address.proxy is None
     name = address.host if address is not None and plainly and not _is_literal(address.host) else None
     nobody: tuple[Gateway, ...] = ()
     unasked: tuple[NameServer, ...] = ()
-    gateways, name_servers, web, (proxy, relay) = await asyncio.gather(
+    silent = Router()
+    alone: tuple[str, ...] = ()
+    duplicates, gateways, router, name_servers, web, (proxy, relay) = await asyncio.gather(
+        _within(deadline_s, look_for_duplicates(network), alone, lambda: told("address")),
         _within(deadline_s, look_at_gateways(network.default_routes, clock), nobody, lambda: told("gateway")),
+        _within(deadline_s, look_at_router(network.default_routes, clock), silent, lambda: told("router")),
         _within(deadline_s, ask_all(_worth_asking(network), name, clock), unasked, lambda: told("dns")),
         _within(deadline_s, _plain_web(address), (None, ""), lambda: told("portal")),
         _within(deadline_s, _relay(address, remembered, measures, clock), (None, None), lambda: told("relay")),
@@ -57,7 +63,14 @@ async def observe(
     if relay is not None and relay.date is None and (date := read_date(web[1])) is not None:
         relay = msgspec.structs.replace(relay, date=date, asked_at=clock.now())
     return msgspec.structs.replace(
-        seen, gateways=gateways, name_servers=name_servers, web=web[0], proxy=proxy, relay=relay
+        seen,
+        gateways=gateways,
+        router=router,
+        name_servers=name_servers,
+        web=web[0],
+        proxy=proxy,
+        relay=relay,
+        duplicates=duplicates,
     )
 
 

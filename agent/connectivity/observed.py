@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.sections.modem import Modems
 from protocol.sections.network import Interface, Route
+from protocol.sections.router import Router
 from protocol.sections.wifi import Wifi
 
 DnsOutcome = Literal["answered", "no_name", "no_address", "servfail", "refused", "silent", "closed", "garbled"]
@@ -127,6 +128,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     web: Web | None = None
     proxy: Proxy | None = None
     relay: Relay | None = None
+    router: Router | None = None
     duplicates: tuple[str, ...] = ()
     """Own addresses for which somebody else answered."""
     wifi: Wifi | None = None

@@ -23,16 +23,17 @@ from transport.ways import Ways
 
 
 def diagnose_command(
-    state: Path, *, relay: str | None, pin: str | None, as_json: bool, html: Path | None, quiet: bool
+    state: Path, *, relay: str | None, pin: str | None, as_json: bool, html: Path | None, throughput: bool, quiet: bool
 ) -> int:
     """Print what was found, or write it; return the exit status.
 
+    throughput: measure that as well.
     relay, pin: whom to look for, where this device has joined nobody, or where another one is meant.
     Raises ConfigInvalid (bad_relay_address, bad_pin), Unavailable (the file cannot be written).
     """
     target = _given(relay, pin) if relay is not None else _known(state)
     told = (lambda name: None) if quiet or as_json else print_progress(sys.stderr)
-    diagnosis = asyncio.run(diagnose(target, SystemClock(), told=told))
+    diagnosis = asyncio.run(diagnose(target, SystemClock(), throughput=throughput, told=told))
     if html is not None:
         _write_page(diagnosis, html)
     if as_json:

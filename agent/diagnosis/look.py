@@ -26,6 +26,7 @@ from protocol.sections.modem import Modems
 from protocol.sections.network import Network
 from protocol.sections.wifi import Wifi
 from protocol.system_clock import Clock
+from transport.relay_address import RelayAddress
 
 Told = Callable[[str], None]
 
@@ -71,11 +72,13 @@ async def diagnose(
     *,
     thresholds: Mapping[str, float] | None = None,
     only: Sequence[str] | None = None,
+    throughput: bool = False,
     told: Told = lambda name: None,
 ) -> Diagnosis:
     """Takes seconds where all is well, and up to a minute where nothing answers. Never raises for what it finds.
 
-    only: the sections to collect, all by default.  told: with each section and rung that is done.
+    only: the sections to collect, all by default.  throughput: measure that as well, if the relay
+    is there.  told: with each section and rung that is done.
     """
     at = clock.now()
     how = collectors(RELEASE)
@@ -89,9 +92,25 @@ async def diagnose(
     network, wifi, modem = (sections[name] for name in LADDER_NEEDS)
     assert isinstance(network, Network) and isinstance(wifi, Wifi) and isinstance(modem, Modems)
     seen = await observe(network, target.address, clock, remembered=target.remembered, told=told)
-    sections["connectivity"] = judge(msgspec.structs.replace(seen, wifi=wifi, modem=modem))
+    seen = msgspec.structs.replace(seen, wifi=wifi, modem=modem)
+    if seen.router is not None:
+        sections["router"] = seen.router
+    connectivity = judge(seen)
+    if throughput and target.address is not None and seen.relay is not None and seen.relay.small_ok:
+        told("throughput")
+        connectivity = await _with_throughput(connectivity, target.address, clock)
+    sections["connectivity"] = connectivity
     sections["findings"] = find(Known(sections, clock.now(), Thresholds.with_changes(thresholds or {})))
     return Diagnosis(at=at, target=target, sections=sections)
+
+
+async def _with_throughput(connectivity: Connectivity, address: RelayAddress, clock: Clock) -> Connectivity:
+    from agent.connectivity.probes.throughput import measure_throughput
+
+    found = await measure_throughput(address, connectivity.latency_ms or 0.0, clock)
+    if found is None:
+        return connectivity
+    return msgspec.structs.replace(connectivity, down_mbps=found.down_mbps, down_is_least=found.is_least)
 
 
 def as_record(diagnosis: Diagnosis) -> dict[str, Any]:

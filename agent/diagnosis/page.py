@@ -6,6 +6,10 @@ from datetime import UTC, datetime
 from html import escape
 
 from agent.diagnosis.look import Diagnosis
+from agent.diagnosis.page_parts import what_wears
+from agent.diagnosis.page_software import software_part
+from agent.diagnosis.router_rows import router_rows
+from agent.diagnosis.text import throughput_text
 from agent.messages import say
 from guidance.catalogue import guidance_for
 from guidance.guides import guide_text
@@ -59,8 +63,12 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         *(_rung(rung) for rung in diagnosis.connectivity.rungs),
         "</table>",
         *_radio(diagnosis),
+        f"<p>{escape(throughput_text(diagnosis.connectivity) or '')}</p>",
+        *_router(diagnosis),
         *_bars(diagnosis),
         *_modules(diagnosis, language),
+        *software_part(diagnosis.sections),
+        *what_wears(diagnosis.sections),
         *_not_available(diagnosis),
         *_guides(diagnosis, language),
     ]
@@ -125,6 +133,14 @@ def _radio_row(one: WifiInterface | Modem) -> str:
         bar += f"{escape(say('signal_' + one.signal_word))} ({one.signal_dbm} dBm)"
     said = " &middot; ".join(escape(part) for part in (one.state, *network) if part)
     return f'<tr><td>{escape(name)}</td><td>{bar}</td><td class="small">{said}</td></tr>'
+
+
+def _router(diagnosis: Diagnosis) -> list[str]:
+    rows = [
+        f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>"
+        for name, value in router_rows(diagnosis.sections.get("router"))
+    ]
+    return [f"<h2>{escape(say('router'))}</h2><table>", *rows, "</table>"] if rows else []
 
 
 def _bars(diagnosis: Diagnosis) -> list[str]:

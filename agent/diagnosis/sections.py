@@ -14,6 +14,7 @@ from protocol.sections.base import Section
 from protocol.sections.connectivity import Connectivity, Outages
 from protocol.sections.findings import Findings
 from protocol.sections.network import Network
+from protocol.sections.router import Router
 from protocol.system_clock import Clock
 
 MEASURES = 10
@@ -82,6 +83,18 @@ def derived_collectors(
         surroundings.log.looked(section)
         return msgspec.structs.replace(section, unavailable=asked.unavailable)
 
+    def router(asked: Asked) -> Router:
+        import asyncio
+
+        import msgspec
+
+        from agent.connectivity.probes.router import look_at_router
+        from agent.facts.collectors.network import network_section
+
+        routes = network_section(asked).default_routes
+        found = asyncio.run(look_at_router(routes, clock))
+        return msgspec.structs.replace(found, unavailable=asked.unavailable)
+
     def outages(asked: Asked) -> Outages:
         return Outages(outages=surroundings.log.outages)
 
@@ -95,4 +108,4 @@ def derived_collectors(
         known = Known(sections, surroundings.now(), Thresholds.with_changes(surroundings.thresholds()))
         return find(known, before.findings if isinstance(before, Findings) else ())
 
-    return {"connectivity": connectivity, "outages": outages, "findings": findings}
+    return {"router": router, "connectivity": connectivity, "outages": outages, "findings": findings}

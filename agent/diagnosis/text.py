@@ -11,7 +11,7 @@ from agent.messages import say
 from guidance.catalogue import guidance_for
 from guidance.language import fill, translated
 from guidance.memory import memory_answer
-from protocol.sections.connectivity import Rung
+from protocol.sections.connectivity import Connectivity, Rung
 from protocol.sections.findings import Finding
 from protocol.sections.memory import Memory
 from protocol.text import escape
@@ -47,6 +47,8 @@ def lines_of(diagnosis: Diagnosis, language: str) -> Iterator[str]:
     yield say("ladder")
     for rung in diagnosis.connectivity.rungs:
         yield f"  {SIGNS[rung.state]} {say('rung_' + rung.name)}{_shown_evidence(rung)}"
+    if (rate := throughput_text(diagnosis.connectivity)) is not None:
+        yield rate
     yield from _memory(diagnosis, language)
     unavailable = {
         f"{name}: {source}": reason
@@ -58,6 +60,13 @@ def lines_of(diagnosis: Diagnosis, language: str) -> Iterator[str]:
         yield say("not_looked_at")
         for what, reason in unavailable.items():
             yield f"  - {escape(what)}: {escape(reason)}"
+
+
+def throughput_text(connectivity: Connectivity) -> str | None:
+    """None where nobody asked for it."""
+    if connectivity.down_mbps is None:
+        return None
+    return say("throughput_least" if connectivity.down_is_least else "throughput", mbps=f"{connectivity.down_mbps:g}")
 
 
 def _memory(diagnosis: Diagnosis, language: str) -> Iterator[str]:

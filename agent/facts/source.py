@@ -7,6 +7,7 @@ has come back: hung threads do not pile up.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -24,6 +25,9 @@ DEADLINE_S = 5.0
 
 MAX_REASON_CHARS = 200
 
+PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
+"""Where the system's own programs are: the agent may be root, and no environment chooses what root runs."""
+
 LINUX = frozenset({"linux"})
 EVERYWHERE: frozenset[str] = frozenset()
 
@@ -36,17 +40,21 @@ class Source(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """One thing that can be asked. name: under which `unavailable` gives the reason, and by which it is told apart.
 
     ask: the question; may block and may raise anything.  platforms: of sys.platform, empty for all.
+    root: only root is answered.  program: one that has to be installed, "" for none.
     deadline_s: how long the section waits for it.
     """
 
     name: str
     ask: Callable[[], T]
     platforms: frozenset[str] = EVERYWHERE
+    root: bool = False
+    program: str = ""
     deadline_s: float = DEADLINE_S
 
 
 class Question(threading.Thread):
-    """A source that is being asked. CPU time is the thread's own, so that sections do not pay for each other."""
+    """A source that is being asked. CPU time is the thread's own and its programs', so that sections do not pay for
+    each other."""
 
     def __init__(self, source: Source[T]) -> None:
         super().__init__(name=f"source-{source.name}", daemon=True)
@@ -54,6 +62,7 @@ class Question(threading.Thread):
         self.answer: object = None
         self.failure: Exception | None = None
         self.cpu_s = 0.0
+        self.programs_cpu_s = 0.0
 
     def run(self) -> None:
         from time import thread_time
@@ -62,7 +71,14 @@ class Question(threading.Thread):
             self.answer = self._source.ask()
         except Exception as exc:  # a source may fail in any way; the others go on
             self.failure = exc
-        self.cpu_s = thread_time()
+        self.cpu_s = thread_time() + self.programs_cpu_s
+
+
+def charge(cpu_s: float) -> None:
+    """A program that the source which is asked in this thread ran took so many seconds of CPU time."""
+    thread = threading.current_thread()
+    if isinstance(thread, Question):
+        thread.programs_cpu_s += cpu_s
 
 
 class Hung:
@@ -120,6 +136,10 @@ class Asked:
     def _answer(self, source: Source[T]) -> T:
         if source.platforms and self.platform not in source.platforms:
             raise Missing(f"there is no such thing on {self.platform}")
+        if source.root and not is_root():
+            raise Missing("only root may ask it")
+        if source.program and find_program(source.program) is None:
+            raise Missing(f"the program {source.program} is not installed")
         if self._hung.holds(source.name):
             raise Missing("it has not answered an earlier question yet")
         wait_s = min(source.deadline_s, self._until - self._clock.monotonic())
@@ -136,6 +156,18 @@ class Asked:
             raise Missing(reason_of(question.failure))
         answer: T = question.answer  # type: ignore[assignment]  # what source.ask returned, a T
         return answer
+
+
+def is_root() -> bool:
+    """Also where there is no such account: Windows says no by itself."""
+    return not hasattr(os, "geteuid") or os.geteuid() == 0
+
+
+def find_program(name: str) -> str | None:
+    """Its path, by PATH; on Windows by the environment's."""
+    import shutil
+
+    return shutil.which(name, path=None if os.name == "nt" else PATH)
 
 
 def reason_of(failure: Exception) -> str:

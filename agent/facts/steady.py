@@ -14,24 +14,30 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from agent.facts.coarse import coarse
+from agent.facts.steady_health import SETTLERS as HEALTH_SETTLERS
 from protocol.sections.base import Section
 from protocol.sections.battery import Battery, Cell
 from protocol.sections.connectivity import Connectivity
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.modem import Bearer, Modem, Modems
+from protocol.sections.router import Router
 from protocol.sections.storage import Filesystem, Storage
+from protocol.sections.updates import Updates
 from protocol.sections.wifi import Wifi, WifiInterface
 
 S = TypeVar("S", bound=Section)
 
-PARTS = 16
 MIB = 1024 * 1024
 MEMORY_STEP = 64 * MIB
 """Bytes. Below a GiB steps do not shrink further: browsers move by this much."""
 
 SPACE_STEP = 16 * MIB
 """Bytes of free space: below this a disk is full."""
+
+TRAFFIC_STEP = 1024 * MIB
+"""Bytes through the router: what an evening of films is."""
 
 PERCENT_STEP = 5
 LOAD_UNIT = 128
@@ -53,6 +59,9 @@ RATE_STEP = 32
 MS_STEP = 5.0
 """Milliseconds by which nobody decides anything."""
 
+LISTS_STEP_S = 86_400
+"""Lists are fetched every day, or every hour: what counts is how many days ago."""
+
 BOOT_JITTER_S = 90
 """The kernel derives the instant of boot from the clock, so it moves when the clock is set right by a little."""
 
@@ -64,20 +73,6 @@ def settle(before: Section | None, now: S) -> S:
     if handler is None:
         return now
     return handler(before if isinstance(before, type(now)) else None, now)
-
-
-def coarse(before: int | None, value: int, least_step: int) -> int:
-    """`value` cut to its step; or `before`, where `value` is within that step or half a step around it."""
-    if before is not None:
-        step = step_of(before, least_step)
-        if before - step / 2 <= value < before + step * 1.5 and (value >= least_step or before == 0):
-            return before
-    return value // step_of(value, least_step) * step_of(value, least_step)
-
-
-def step_of(value: int, least_step: int) -> int:
-    """A sixteenth of the power of two that is not above `value`, and not less than `least_step`."""
-    return max(least_step, (1 << max(0, value.bit_length() - 1)) // PARTS)
 
 
 def _optional(before: int | None, value: int | None, least_step: int) -> int | None:
@@ -157,6 +152,20 @@ def _connectivity(before: Connectivity | None, now: Connectivity) -> Connectivit
     )
 
 
+def _router(before: Router | None, now: Router) -> Router:
+    """Counters are coarse; the instant that the connection came up is reckoned from its age, so it wavers."""
+    before = before or Router()
+    since, held = now.connected_since_at, before.connected_since_at
+    if since is not None and held is not None and abs(since - held) <= BOOT_JITTER_S:
+        since = held
+    return msgspec.structs.replace(
+        now,
+        connected_since_at=since,
+        received=_optional(before.received, now.received, TRAFFIC_STEP),
+        sent=_optional(before.sent, now.sent, TRAFFIC_STEP),
+    )
+
+
 def _about(before: float | None, value: float | None) -> float | None:
     """`before`, unless `value` is half of it or less, or twice as much or more, and MS_STEP away at that."""
     if value is None:
@@ -216,6 +225,16 @@ def _near(before: int | None, value: int | None, step: int) -> int | None:
     return before if before is not None and value is not None and abs(value - before) < step else value
 
 
+def _updates(before: Updates | None, now: Updates) -> Updates:
+    """When the lists were fetched, to the day: an earlier time stays until it is a day old."""
+    held = before.refreshed_at if before is not None else {}
+    kept = {
+        system: held[system] if 0 <= at - held.get(system, at + 1) < LISTS_STEP_S else at
+        for system, at in now.refreshed_at.items()
+    }
+    return msgspec.structs.replace(now, refreshed_at=kept)
+
+
 _SETTLERS: dict[type[Section], Callable[..., Any]] = {
     System: _system,
     Cpu: _cpu,
@@ -225,4 +244,7 @@ _SETTLERS: dict[type[Section], Callable[..., Any]] = {
     Modems: _modems,
     Wifi: _wifi,
     Connectivity: _connectivity,
+    Updates: _updates,
+    **HEALTH_SETTLERS,
+    Router: _router,
 }

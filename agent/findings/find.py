@@ -7,7 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from agent.findings.known import Known
-from agent.findings.rules import ladder, machine, memory, memory_modules, mobile, storage
+from agent.findings.rules import (
+    health,
+    ladder,
+    machine,
+    memory,
+    memory_modules,
+    mobile,
+    router,
+    storage,
+    system,
+    updates,
+)
 from protocol.sections.findings import MAX_FINDINGS, SEVERITIES, Finding, Findings
 
 Rule = Callable[[Known], Iterator[Finding]]
@@ -18,6 +29,10 @@ RULES: tuple[Rule, ...] = (
     *memory.RULES,
     *memory_modules.RULES,
     *machine.RULES,
+    *updates.RULES,
+    *health.RULES,
+    *system.RULES,
+    *router.RULES,
     *mobile.RULES,
 )
 

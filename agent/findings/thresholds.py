@@ -76,6 +76,74 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     wifi_busy_percent: float = 70
     """Of the time, as the access point counts. Waiting grows steeply from two thirds on."""
 
+    updates_pending: float = 1
+    """Updates that are not for security. One is worth knowing."""
+
+    update_lists_days: float = 14
+    """Since they were fetched. Systems do it daily; after two weeks of a holiday it is caught up within a day."""
+
+    support_ends_days: float = 90
+    """Before the end. An upgrade of a fleet, or a new device, takes a quarter of a year to plan."""
+    disk_wear_percent: float = 80
+    """Of the writing that it was built for: a year or two are left in an office, enough to plan."""
+
+    disk_spare_margin_percent: float = 10
+    """Above what its maker calls used up: the reserve goes faster towards the end."""
+
+    disk_sectors_replaced: float = 10
+    """A few are replaced in the life of most disks; those with more fail several times as often (Backblaze, 2016)."""
+
+    disk_cable_errors: float = 100
+    """Since the disk was made, and never reset: a dozen are a plug that was moved once."""
+
+    disk_hot_c: float = 60
+    """Degrees. Makers allow disks that turn 55 to 60."""
+
+    disk_hot_solid_c: float = 75
+    """Degrees. Solid-state disks slow themselves down from about here; makers allow 70 to 80."""
+
+    disk_old_years: float = 6
+    """Of running. Makers build for five; from about six on, disks that turn fail noticeably more often."""
+
+    too_hot_margin_c: float = 5
+    """Degrees below the point where the processor switches itself off."""
+
+    too_hot_c: float = 95
+    """Degrees, where the sensor names no such point: that of most processors is 100."""
+
+    throttled_per_hour: float = 60
+    """Once a minute on average since the start: it is always too hot, and not only under load."""
+
+    events_days: float = 7
+    """How long an event of the kernel's log counts: what was a week ago is over, or comes back."""
+
+    crashes: float = 3
+    """Of one program. One is an accident, and nobody calls for help."""
+
+    unclean_starts: float = 2
+    """In 30 days. One is a plug that was pulled."""
+
+    service_restarts: float = 10
+    """systemd's own limit is five in ten seconds: this is one that goes on."""
+
+    usb_errors: float = 5
+    """A plug that is put in slowly makes one or two."""
+
+    printer_waiting: float = 10
+    """Jobs: somebody prints again and again, and nothing comes."""
+
+    startup_programs: float = 20
+    """A desktop's own are about a dozen."""
+
+    swap_wanted_mib: float = 8 * 1024
+    """Below so much memory, a system without swap ends programs when it runs short."""
+
+    line_fresh_minutes: float = 15
+    """Of the router's connection. A technician who is called wants to know that it was restarted, or fell, just now."""
+
+    line_slow_mbps: float = 2
+    """Downwards, of the line. One video call of low quality needs it whole."""
+
     @classmethod
     def with_changes(cls, changes: Mapping[str, float]) -> Thresholds:
         """The defaults with what a policy sets. A name that this release does not know is another release's."""

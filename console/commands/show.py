@@ -28,7 +28,7 @@ from protocol.text import escape
 REPLACED = ": replaced"
 """How agents say that a relay ended their link because another came in its place."""
 
-LONG_SECTIONS = frozenset({"software"})
+LONG_SECTIONS = frozenset({"software", "updates"})
 """Shown only when asked for by name: two thousand packages hide everything else."""
 
 

@@ -16,6 +16,7 @@ def battery_view(battery: Battery) -> None:
                 ("battery", f"{cell.name} {cell.model}".strip()),
                 ("charge", f"{number(cell.percent)} % {cell.state}".strip()),
                 ("health", f"{cell.health_percent} % of new" if cell.health_percent is not None else ""),
+                ("condition", {"good": "good", "service": "to be replaced"}.get(cell.condition, "")),
                 ("cycles", str(cell.cycles) if cell.cycles is not None else ""),
             )
         )

@@ -16,11 +16,13 @@ def connectivity_view(connectivity: Connectivity) -> None:
         [(rung.name, rung.state, rung.code, evidence_text(rung.evidence)) for rung in connectivity.rungs],
     )
     latency, jitter, loss = connectivity.latency_ms, connectivity.jitter_ms, connectivity.loss_percent
+    down, least = connectivity.down_mbps, "at least " if connectivity.down_is_least else ""
     print_pairs(
         filled(
             ("latency", f"{latency:.1f} ms" if latency is not None else ""),
             ("jitter", f"{jitter:.1f} ms" if jitter is not None else ""),
             ("loss", f"{loss:.1f} %" if loss is not None else ""),
+            ("download", f"{least}{down:g} Mbit/s" if down is not None else ""),
         )
     )
 

@@ -9,23 +9,36 @@ from console.render import print_pairs
 from console.views.battery import battery_view
 from console.views.connectivity import connectivity_view, outages_view
 from console.views.findings import findings_view
+from console.views.health import events_view, health_view, services_view, temperatures_view
 from console.views.machine import cpu_view, system_view
 from console.views.memory import memory_view
 from console.views.modem import modem_view
 from console.views.network import network_view
+from console.views.router import router_view
 from console.views.software import software_view
 from console.views.storage import storage_view
+from console.views.surroundings import devices_view, startup_view, users_view
+from console.views.updates import updates_view
 from console.views.wifi import wifi_view
 from protocol.sections.base import Section
 from protocol.sections.battery import Battery
 from protocol.sections.connectivity import Connectivity, Outages
+from protocol.sections.devices import Devices
+from protocol.sections.events import Events
 from protocol.sections.findings import Findings
+from protocol.sections.health import Health
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.modem import Modems
 from protocol.sections.network import Network
+from protocol.sections.router import Router
+from protocol.sections.services import Services
 from protocol.sections.software import Software
+from protocol.sections.startup import Startup
 from protocol.sections.storage import Storage
+from protocol.sections.temperatures import Temperatures
+from protocol.sections.updates import Updates
+from protocol.sections.users import Users
 from protocol.sections.wifi import Wifi
 
 
@@ -48,8 +61,17 @@ VIEWS: Mapping[type[Section], Callable[[Any], None]] = {
     Network: network_view,
     Wifi: wifi_view,
     Modems: modem_view,
+    Router: router_view,
     Software: software_view,
+    Updates: updates_view,
     Battery: battery_view,
+    Health: health_view,
+    Temperatures: temperatures_view,
+    Services: services_view,
+    Events: events_view,
+    Devices: devices_view,
+    Users: users_view,
+    Startup: startup_view,
     Connectivity: connectivity_view,
     Outages: outages_view,
     Findings: findings_view,

@@ -41,40 +41,6 @@ TEXTS = (
         guide="router",
     ),
     Guidance(
-        code="wan-down",
-        title=N_("The router's line to the internet is down"),
-        customer=N_("The router works, but its own connection to the provider does not."),
-        customer_does=N_(
-            "Look at the router's lights. Check the telephone, fibre or coaxial cable at the router, and "
-            "restart it once."
-        ),
-        technician=N_("The router itself says that its line is {link}."),
-        technician_does=N_("Is there a disturbance at the provider? Read line values and log on the router's page."),
-        guide="router",
-    ),
-    Guidance(
-        code="double-nat",
-        title=N_("There are two routers one behind the other"),
-        customer=N_(
-            "Your router is connected to another router ({address}). Most things work; some calls, games and"
-            " cameras do not."
-        ),
-        technician=N_("The router's external address {address} is private: another NAT is in front of it."),
-        technician_does=N_("Set one of the two to bridge mode, if something needs to be reached from outside."),
-        guide="router",
-    ),
-    Guidance(
-        code="carrier-nat",
-        title=N_("The provider shares one address among customers"),
-        customer=N_(
-            "Your provider gives you no address of your own ({address}). Most things work; your network "
-            "cannot be reached from outside."
-        ),
-        technician=N_("The router's external address {address} is of 100.64.0.0/10 (RFC 6598)."),
-        technician_does=N_("Nothing to repair; a public address or IPv6 is the provider's to give."),
-        guide="router",
-    ),
-    Guidance(
         code="internet-down",
         title=N_("Nothing beyond your router answers"),
         customer=N_("This device reaches the router, but nothing in the internet answers."),

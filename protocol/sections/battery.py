@@ -10,7 +10,7 @@ class Cell(Record, frozen=True, kw_only=True):
     """One battery. percent: of what it holds now when full, coarse.  state: charging, discharging, full, idle or "".
 
     health_percent: what it holds when full, of what it was built for; a new one may have more than 100.
-    cycles: None where it does not count them.
+    cycles: None where it does not count them.  condition: the system's own word: good, service (to be replaced), "".
     """
 
     name: str
@@ -19,6 +19,7 @@ class Cell(Record, frozen=True, kw_only=True):
     state: str = ""
     health_percent: Count | None = None
     cycles: Count | None = None
+    condition: str = ""
 
 
 class Battery(Section, frozen=True, kw_only=True):

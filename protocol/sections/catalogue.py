@@ -9,13 +9,22 @@ from protocol.errors import BadMessage
 from protocol.sections.base import MAX_SECTION_BYTES, Section
 from protocol.sections.battery import Battery
 from protocol.sections.connectivity import Connectivity, Outages
+from protocol.sections.devices import Devices
+from protocol.sections.events import Events
 from protocol.sections.findings import Findings
+from protocol.sections.health import Health
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
 from protocol.sections.modem import Modems
 from protocol.sections.network import Network
+from protocol.sections.router import Router
+from protocol.sections.services import Services
 from protocol.sections.software import Software
+from protocol.sections.startup import Startup
 from protocol.sections.storage import Storage
+from protocol.sections.temperatures import Temperatures
+from protocol.sections.updates import Updates
+from protocol.sections.users import Users
 from protocol.sections.wifi import Wifi
 
 MAX_ITEMS = 50_000
@@ -29,8 +38,17 @@ SECTIONS: Mapping[str, type[Section]] = {
     "network": Network,
     "wifi": Wifi,
     "modem": Modems,
+    "router": Router,
     "software": Software,
+    "updates": Updates,
     "battery": Battery,
+    "health": Health,
+    "temperatures": Temperatures,
+    "services": Services,
+    "events": Events,
+    "devices": Devices,
+    "users": Users,
+    "startup": Startup,
     "connectivity": Connectivity,
     "outages": Outages,
     "findings": Findings,

@@ -63,12 +63,15 @@ class Outage(Record, frozen=True, kw_only=True):
 
 class Connectivity(Section, frozen=True, kw_only=True):
     """rungs: in the order of RUNGS.  latency_ms: the median to open a connection to the relay.  jitter_ms: from one to
-    the next, on average (RFC 3550).  loss_percent: of packets that open connections."""
+    the next, on average (RFC 3550).  loss_percent: of packets that open connections.  down_mbps: megabits a second from
+    the relay, where somebody asked for it; down_is_least: the line may carry more."""
 
     rungs: tuple[Rung, ...] = ()
     latency_ms: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     jitter_ms: Annotated[float, Meta(ge=0, le=1e6)] | None = None
     loss_percent: Annotated[float, Meta(ge=0, le=100)] | None = None
+    down_mbps: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    down_is_least: bool = False
 
     @property
     def verdict(self) -> Rung | None:

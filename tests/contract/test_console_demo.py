@@ -52,7 +52,7 @@ def test_the_demo_shows_this_very_machine_and_leaves_nothing_running(console: Co
             ["dpkg-query", "-W", "-f", "${db:Status-Abbrev}\n"], capture_output=True, text=True, check=True
         )
         installed = [line for line in listed.stdout.splitlines() if line.startswith("ii")]
-        assert abs(int(str(outcome["software_packages"])) - len(installed)) <= 5
+        assert int(str(outcome["software_packages"])) >= len(installed) - 5  # and programs that dpkg knows nothing of
         uname = subprocess.run(["uname", "-a"], capture_output=True, text=True, check=True).stdout
         assert outcome["console"] == outcome["ssh"] == {"output": uname, "exit_status": 7}
         assert isinstance(outcome["copied_files"], int) and outcome["copied_files"] > 10

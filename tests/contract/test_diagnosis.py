@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -19,11 +20,15 @@ from agent.diagnosis.text import lines_of
 from agent.outages import SHORTEST_S, OutageLog
 from agent.state import StateDir
 from protocol.errors import EXIT_BROKEN, EXIT_OK, EXIT_WARNINGS
+from protocol.sections.battery import Battery, Cell
 from protocol.sections.connectivity import RUNGS, Connectivity, Outage, Rung
 from protocol.sections.findings import Finding, Findings
+from protocol.sections.health import DiskHealth, Health
 from protocol.sections.machine import System
 from protocol.sections.memory import Memory
 from protocol.sections.memory_slots import MemorySlot
+from protocol.sections.router import Router
+from protocol.sections.temperatures import Sensor, Temperatures
 from tests.support.relay_process import ROOT, RelayProcess
 
 EVIL = "\x1b]0;pwned\x07<script>alert(1)</script>\"'&"
@@ -57,6 +62,9 @@ async def test_a_relay_that_is_there_is_found_and_another_s_key_is_told() -> Non
         assert found["verdict"] is None or found["verdict"]["name"] not in ("tls", "clock", "mtu", "relay")
         found = json.loads(diagnose(*where, "--pin", f"sha256:{'0' * 64}", "--json", status=(EXIT_BROKEN,)))
         assert (found["verdict"]["code"], found["status"]) == ("tls-intercepted", "broken")
+        assert "down_mbps" not in found["sections"]["connectivity"]
+        said = diagnose(*where, "--pin", relay.pin, "--throughput", status=(EXIT_OK, EXIT_WARNINGS, EXIT_BROKEN))
+        assert re.search(r"^From the relay: (at least )?[0-9.]+ Mbit/s$", said, re.MULTILINE), said
         assert "CN=" in found["verdict"]["evidence"]["issuer"]
 
 
@@ -85,7 +93,11 @@ def diagnosis() -> Diagnosis:
         target=Target(),
         sections={
             "system": System(hostname=EVIL, os_name=EVIL, model=EVIL, unavailable={EVIL: EVIL}),
+            "router": Router(address=EVIL, asked_by="igd", maker=EVIL, model=EVIL, firmware=EVIL, down_bps=50_000_000),
             "connectivity": Connectivity(rungs=(rung,)),
+            "health": Health(disks=(DiskHealth(name=EVIL, model=EVIL, passed=False, wear_percent=97, pending=8),)),
+            "battery": Battery(present=True, cells=(Cell(name=EVIL, model=EVIL, health_percent=40),)),
+            "temperatures": Temperatures(sensors=(Sensor(chip=EVIL, label=EVIL, celsius=97, critical_c=100),)),
             "findings": Findings(findings=(finding, unknown)),
             "memory": Memory(
                 total=8 << 30,
@@ -114,7 +126,8 @@ def test_what_others_named_neither_runs_in_the_page_nor_moves_the_terminal(langu
     tags = Tags()
     tags.feed(text)
     assert "script" not in tags.seen and not {"src", "href", "onclick", "onerror"} & tags.attributes
-    assert "default-src 'none'" in text
+    assert "default-src 'none'" in text and "50.0 Mbit/s" in text
+    assert all(words in text for words in ("97 %", "40 %", "97 °C / 100 °C")), "what wears out is there"
     assert not any("\x1b" in line or "\x07" in line for line in lines_of(diagnosis(), language))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from agent.facts.parsers.igd import parse_description, read_answer, with_connection, with_line
+from agent.facts.parsers.ssdp import GATEWAY, parse_reply
 from protocol.certificate import parse_certificate
 from protocol.charter import Charter
 from protocol.codec import decode, encode
@@ -18,6 +20,7 @@ from protocol.keys import line_blob, parse_public_key, parse_public_line
 from protocol.leg import Refused, Spliced, Waiting, decode_leg_text
 from protocol.link import Challenge, Nonces, Ping, SessionEnded, decode_to_agent, decode_to_relay
 from protocol.policy import Policy, Relay
+from protocol.sections.router import Router
 from protocol.selector import parse
 from protocol.session import SessionRequest
 from protocol.sftp import Attributes, Entry, encode_names, read_attributes, read_names, read_status
@@ -48,6 +51,21 @@ def _frames(data: bytes) -> None:
         stream.consumed(len(stream.receive(frame)))
         while stream.next_frame() is not None:
             pass
+
+
+ROUTER = "192.168.1.1"
+DESCRIPTION = b"""<root><URLBase>http://192.168.1.1:80</URLBase><device><modelName>Box</modelName><service>
+<serviceType>urn:schemas-upnp-org:service:WANIPConnection:1</serviceType><controlURL>/ctl</controlURL></service>
+</device></root>"""
+ANSWER = b"""<s:Envelope xmlns:s="x"><s:Body><u:GetStatusInfoResponse xmlns:u="y"><NewUptime>9</NewUptime>
+<NewConnectionStatus>Connected</NewConnectionStatus><NewExternalIPAddress>1.2.3.4</NewExternalIPAddress>
+<NewTotalBytesSent>-7</NewTotalBytesSent></u:GetStatusInfoResponse></s:Body></s:Envelope>"""
+SEARCHED = f"HTTP/1.1 200 OK\r\nST: {GATEWAY}\r\nLOCATION: http://{ROUTER}:5000/rootDesc.xml\r\n\r\n".encode()
+
+
+def _router_said(data: bytes) -> Router:
+    answer = read_answer(data, "GetStatusInfo")
+    return with_connection(with_line(Router(), answer), answer, 1_700_000_000.0)
 
 
 def _text(decoder: Callable[[str], object]) -> Callable[[bytes], object]:
@@ -102,6 +120,9 @@ def _decoders() -> dict[str, Decoder]:
             lambda data: read_names(Reader(data)), (encode_names([Entry(b"a", b"-rw a", attributes)]),)
         ),
         "sftp status": Decoder(lambda data: read_status(Reader(data)), (b"\0\0\0\2\0\0\0\2no\0\0\0\0",)),
+        "router description": Decoder(lambda data: parse_description(data, ROUTER, 80), (DESCRIPTION,)),
+        "router answer": Decoder(_router_said, (ANSWER,)),
+        "router search": Decoder(lambda data: parse_reply(data, ROUTER), (SEARCHED,)),
         "escapes": Decoder(_text(escape), (b"\x1b[31m\xc2\x9b",)),
     }
 

@@ -24,7 +24,7 @@ from tests.fuzz.decoders import Decoder
 
 CORPUS = Path(__file__).parent / "corpus"
 MAX_BYTES = 4096
-TRACED = re.compile(r"/protocol/[a-z_]+\.py$")
+TRACED = re.compile(r"/(?:protocol|agent/facts/parsers)/[a-z_]+\.py$")
 INTERESTING = (
     *(b"\0", b"\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\xff" * 8),
     *(b"{", b"}", b'"', b"\\u0000", b"-", b"1e999"),
@@ -32,7 +32,7 @@ INTERESTING = (
 
 
 class Coverage:
-    """The lines of protocol/ that a call went through, as (code, line before, line): the ways, not only the places."""
+    """The lines of decoders that a call went through, as (code, line before, line): the ways, not only the places."""
 
     def __init__(self) -> None:
         self._wanted: dict[CodeType, bool] = {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,6 +108,24 @@ class Attack:
         assert kind is not None or self.done.exists(), "nothing was attacked"
 
 
+TRIES = 3
+
+
+def crossed(world: World, words: str, visits: Callable[[], list[Visit]]) -> list[str]:
+    """What each visit said when two were joined crosswise. On a machine that is too busy to have both there at the same
+    time, nothing is crossed: then they are made anew."""
+    for attempt in range(TRIES):
+        attack = Attack(world, words)
+        try:
+            with attack:
+                return [visit.ends(may_be_whole=not attack.done.exists()) for visit in visits()]
+        except AssertionError:
+            if attack.done.exists() or attempt == TRIES - 1:
+                raise
+        nobody_is_connected(world.agent)
+    raise AssertionError("unreachable")
+
+
 @pytest.mark.parametrize("kind", ON_RETURN)
 def test_a_lie_about_what_arrived_ends_the_session_or_changes_nothing(world: World, kind: str) -> None:
     with Attack(world, f"{kind} 12"):
@@ -117,16 +135,11 @@ def test_a_lie_about_what_arrived_ends_the_session_or_changes_nothing(world: Wor
 @pytest.mark.parametrize("stock", [False, True], ids=["auxilio", "stock"])
 def test_two_sessions_that_are_joined_crosswise_when_they_come_again_both_end(world: World, stock: bool) -> None:
     """They are alike to the byte, so that the offsets of the one are good for the other. SSH's keys are not."""
-    with Attack(world, "cut-cross 12"):
-        visits = [Visit(world, name, stock=stock, lines=LONGER) for name in ("one", "two")]
-        for visit in visits:
-            visit.ends()
+    crossed(world, "cut-cross 12", lambda: [Visit(world, name, stock=stock, lines=LONGER) for name in ("one", "two")])
 
 
 def test_two_sessions_that_are_joined_crosswise_at_first_both_end(world: World) -> None:
-    with Attack(world, "cross 0"):
-        visits = [Visit(world, name) for name in ("one", "two")]
-        said = [visit.ends() for visit in visits]
+    said = crossed(world, "cross 0", lambda: [Visit(world, name) for name in ("one", "two")])
     assert any("did not admit this session's key" in text for text in said), said  # the other may find it ended
 
 
@@ -147,9 +160,11 @@ def other(world: World) -> Iterator[tuple[AgentProcess, str]]:
 def test_another_devices_leg_is_a_hard_failure_without_a_question(
     world: World, other: tuple[AgentProcess, str], stock: bool
 ) -> None:
-    with Attack(world, "cross 0"):
-        visits = [Visit(world, "one", stock=stock), Visit(world, "two", device=other[1], stock=stock)]
-        said = [visit.ends() for visit in visits]
+    said = crossed(
+        world,
+        "cross 0",
+        lambda: [Visit(world, "one", stock=stock), Visit(world, "two", device=other[1], stock=stock)],
+    )
     # Whoever looks first hangs up, with a word on why: the other may hear that before it has looked itself.
     warned = [
         asked in text and ("pretends to be it" in text or "verification failed" in text)

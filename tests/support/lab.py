@@ -1,12 +1,13 @@
 """A customer's network, of real parts, in which one thing at a time can be broken.
 
-    device                 router: dnsmasq                  provider                     relay, its name server
+    device            router: dnsmasq, miniupnpd if wanted   provider                     relay, its name server
       DHCP --- cable, lan --- 10.9.1.1
-                            10.9.2.1 -- line, street -- 10.9.2.9
+                            11.9.2.1 -- line, street -- 11.9.2.9
                                                         203.0.113.1 -- wan, net - 203.0.113.9
 
-The device has an address by DHCP (udhcpc), and asks the router for names, which asks the provider's server. The line
-between router and provider is the hop in the middle.
+The router's address on the line is a public one, and of no documentation's: miniupnpd tells of no other. The device
+has an address by DHCP (udhcpc), and asks the router for names, which asks the provider's server. The line between
+router and provider is the hop in the middle.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tests.support.relay_process import RelayProcess
 
 RELAY_NAME = "relay.lab.example"
 SETTINGS = f'[server]\nlisten = "*:0"\nnames = ["{RELAY_NAME}:0"]\n'
+ROUTER_OUTSIDE, PROVIDER = "11.9.2.1", "11.9.2.9"
 WITHIN_S = 120.0
 OWN_RESOLVER = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
 
@@ -41,6 +43,23 @@ bound|renew)
     ip route replace default via $router
     echo "nameserver $dns" >$RESOLV_CONF
 esac
+"""
+
+HEALTHY = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 3).close()"
+
+UPNP = """
+ext_ifname=line
+listening_ip=lan
+port={port}
+enable_natpmp=no
+enable_upnp=yes
+secure_mode=yes
+bitrate_down=50000000
+bitrate_up=10000000
+uuid=5f4b1ad4-5d59-4b5e-9f0e-2f3f4c5d6e7f
+friendly_name=Lab & Sons
+model_name=Box
+manufacturer_name=Lab
 """
 
 
@@ -61,7 +80,7 @@ class Server:
 
 
 class Lab:
-    """Healthy when it is made. Each fault is a context that ends with its repair."""
+    """Healthy when it is made. Each fault is a context that ends with its repair, whatever happens in it."""
 
     def __init__(self, folder: Path, device: Namespace, router: Namespace, isp: Namespace, relay: Namespace) -> None:
         self.folder = folder
@@ -76,13 +95,13 @@ class Lab:
     def join_cables(self) -> None:
         for here, name, near, there, other, far in (
             (self.device, "cable", "", self.router, "lan", "10.9.1.1/24"),
-            (self.router, "line", "10.9.2.1/24", self.isp, "street", "10.9.2.9/24"),
+            (self.router, "line", f"{ROUTER_OUTSIDE}/24", self.isp, "street", f"{PROVIDER}/24"),
             (self.isp, "wan", "203.0.113.1/24", self.relay, "net", "203.0.113.9/24"),
         ):
             here.ip(f"link add {name} type veth peer name {other} netns {there.pid}")
             for where, which, address in ((here, name, near), (there, other, far)):
                 where.ip(*([f"addr add {address} dev {which}"] if address else []), f"link set {which} up")
-        self.router.ip("route add default via 10.9.2.9")
+        self.router.ip(f"route add default via {PROVIDER}")
         self.relay.ip("route add default via 203.0.113.1")
         for where in (self.router, self.isp):
             where.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
@@ -95,7 +114,7 @@ class Lab:
             "add table ip filter",
             "add chain ip filter forward { type filter hook forward priority 0 ; }",
         )
-        self.isp.ip("route add 10.9.1.0/24 via 10.9.2.1")
+        self.isp.ip(f"route add 10.9.1.0/24 via {ROUTER_OUTSIDE}")
 
     def nft(self, where: Namespace, *rules: str) -> None:
         for rule in rules:
@@ -127,6 +146,19 @@ class Lab:
         if self._router_dns is not None:
             self._router_dns.stop()
 
+    @contextmanager
+    def upnp(self, port: int = 0) -> Iterator[None]:
+        """The router tells of its line. port: 0 for any, which its reply to a search names."""
+        settings = self.folder / "miniupnpd.conf"
+        settings.write_text(UPNP.format(port=port))
+        words = ("miniupnpd", "-d", "-f", str(settings), "-P", str(self.folder / "miniupnpd.pid"))
+        server = Server(self.router, *words, log=self.folder / "miniupnpd.log")
+        try:
+            wait_until(lambda: ":1900" in self.router.run("ss", "-lun"), "the router can be asked")
+            yield
+        finally:
+            server.stop()
+
     def _dnsmasq(self, where: Namespace, name: str, *options: str) -> Server:
         pid = self.folder / f"{name}.pid"
         pid.unlink(missing_ok=True)
@@ -150,6 +182,10 @@ class Lab:
         )
         return done.returncode == 0
 
+    def get_lease(self) -> None:
+        """Until it has one: right after a repair the server may not have noticed its interface yet."""
+        wait_until(self.lease, "the device has an address again")
+
     # -- looking ----------------------------------------------------------------------------------------------------
 
     @property
@@ -157,9 +193,22 @@ class Lab:
         """The prefix of a command there: its network, and its own resolv.conf."""
         return (*self.device.prefix, "unshare", "-m", "sh", "-c", OWN_RESOLVER, str(self.resolv_conf))
 
-    def diagnose(self, *prefix: str, environment: dict[str, str] | None = None) -> dict[str, Any]:
+    def wait_healthy(self) -> None:
+        """Until the device's questions for names are answered by the provider's server, and the relay takes its
+        connections: what a fault broke works again, so that the next one is the only one."""
+        port = self.world.relay.names[0].rpartition(":")[2]
+        words = [*self.at_the_device, sys.executable, "-c", HEALTHY, RELAY_NAME, port]
+
+        def is_so() -> bool:
+            return subprocess.run(words, capture_output=True, check=False, timeout=WITHIN_S).returncode == 0
+
+        wait_until(is_so, "the repair works", WITHIN_S)
+
+    def diagnose(
+        self, *prefix: str, environment: dict[str, str] | None = None, options: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         """What `auxilio-agent diagnose --json` says there."""
-        words = [sys.executable, "-m", "agent.main", "diagnose", "--json", "--state", str(self.agent.state)]
+        words = [sys.executable, "-m", "agent.main", "diagnose", "--json", "--state", str(self.agent.state), *options]
         done = subprocess.run(
             [*self.at_the_device, *prefix, *words],
             env={**self.agent.environment, **(environment or {})},

@@ -18,6 +18,7 @@ from protocol.sections.memory_slots import MemoryErrors, MemorySlot
 from protocol.sections.network import Interface, Network, Route
 from protocol.sections.software import Package, Software
 from protocol.sections.storage import Disk, Filesystem, Storage
+from protocol.sections.updates import Broken, Update, Updates
 
 HOSTILE = "x\x1b]0;owned\x07\x1b[2J\u202e\n[red]:smile:[/red]\r\x9b31m"
 
@@ -45,7 +46,16 @@ EVERY = [
         dns_servers=(HOSTILE,),
         search_domains=(HOSTILE,),
     ),
-    Software(systems=(HOSTILE,), packages=(Package(name=HOSTILE, version=HOSTILE),)),
+    Software(systems=(HOSTILE,), packages=(Package(name=HOSTILE, version=HOSTILE, vendor=HOSTILE, system=HOSTILE),)),
+    Updates(
+        systems=(HOSTILE,),
+        updates=(Update(name=HOSTILE, version=HOSTILE, security=True, origin=HOSTILE),),
+        refreshed_at={HOSTILE: 10**18},
+        restart=True,
+        restart_for=(HOSTILE,),
+        held=(HOSTILE,),
+        broken=(Broken(name=HOSTILE, state=HOSTILE),),
+    ),
     Battery(present=True, cells=(Cell(name=HOSTILE, model=HOSTILE, state=HOSTILE, percent=50, cycles=3),)),
     Section(unavailable={HOSTILE: HOSTILE}),
 ]

@@ -17,7 +17,7 @@ from agent.facts.collectors.storage import storage_section
 from agent.facts.collectors.table import collectors
 from agent.facts.parsers.kernel import Mount, parse_mounts
 from agent.facts.source import Asked, Hung, Missing, Source, fit_text
-from agent.facts.sources import files, machine, network, packages, power, storage
+from agent.facts.sources import files, machine, network, packages, places, power, storage
 from protocol.sections.base import MAX_SECTION_BYTES, Section
 from protocol.sections.catalogue import decode_section
 from protocol.sections.machine import System
@@ -210,16 +210,21 @@ def test_the_servers_behind_a_stub_are_those_that_count(tmp_path: Path, monkeypa
     assert section.search_domains == ("lan",) and "dns_upstream" not in section.unavailable
 
 
-def test_without_dpkg_software_is_unknown_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "DPKG_STATUS", tmp_path / "status")
+def test_without_a_packaging_system_software_is_unknown_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "ROOT", tmp_path)
     section = software_section(asked())
-    assert section == Software(unavailable={"dpkg": "dpkg does not manage this system"})
+    assert section == Software(
+        unavailable={"software": "no packaging system that this release knows is on this system (linux)"}
+    )
     assert packages.software_version() == ""
-    fake_sys(tmp_path, {"status": "Package: a\nStatus: install ok installed\nVersion: 1\n"})
+    status = "var/lib/dpkg/status"
+    fake_sys(tmp_path, {status: "Package: a\nStatus: install ok installed\nVersion: 1\n"})
     before = packages.software_version()
     assert before and software_section(asked()).systems == ("dpkg",)
     (tmp_path / "new").write_text("")
-    (tmp_path / "new").rename(tmp_path / "status")
+    (tmp_path / "new").rename(tmp_path / status)
     assert packages.software_version() != before
 
 
@@ -229,7 +234,7 @@ def test_on_another_system_every_section_still_comes_and_says_what_is_missing(pl
         section = collect(asked(platform=platform))
         assert decode_section(name, facts_bytes(section)) == section
     software = software_section(asked(platform=platform))
-    assert platform in software.unavailable["dpkg"]
+    assert software.unavailable and software.systems == ()
 
 
 def facts_bytes(section: Section) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.facts.steady import MEMORY_STEP, PARTS, SPACE_STEP, coarse, settle, step_of
+from agent.facts.coarse import PARTS, coarse, step_of
+from agent.facts.steady import MEMORY_STEP, SPACE_STEP, settle
 from protocol.sections.battery import Battery, Cell
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory

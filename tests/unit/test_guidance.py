@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectivity import judge, judge_radio
-from agent.findings.rules import machine, memory, memory_modules, mobile, storage
+from agent.connectivity import judge, judge_radio, router_judge
+from agent.findings.rules import health, machine, memory, memory_modules, mobile, router, storage, system, updates
 from guidance.catalogue import GUIDANCE, guidance_for
 from guidance.guidance import TRANSLATED, Guidance
 from guidance.guides import guide_names, guide_text
@@ -23,9 +23,6 @@ from protocol.sections.findings import Finding
 ROOT = Path(__file__).parents[2]
 PLACE = re.compile(r"\{([^}]*)\}")
 
-NOT_YET = frozenset({"double-nat", "carrier-nat", "wan-down"})
-"""Texts whose rules wait for what a router says."""
-
 
 def codes_in(*modules: object) -> set[str]:
     """What a module calls its findings: literals beside `code=`, or the second word of a rung that is not well."""
@@ -34,13 +31,13 @@ def codes_in(*modules: object) -> set[str]:
         text = Path(str(vars(module)["__file__"])).read_text()
         found |= set(re.findall(r'code="([a-z0-9-]+)"', text))
         found |= set(re.findall(r'_(?:fail|warn)\(\s*"[a-z0-9]+",\s*"([a-z0-9-]+)"', text))
-        found |= set(re.findall(r'"((?:dns|proxy|relay)-[a-z-]+)"', text))
+        found |= set(re.findall(r'"((?:dns|proxy|relay|router)-[a-z-]+)"', text))
     return found
 
 
 def test_whatever_is_found_has_its_texts_and_no_text_is_for_nothing() -> None:
-    codes = codes_in(judge, machine, memory, memory_modules, mobile, storage) | judge_radio.CODES
-    assert codes == set(GUIDANCE) - NOT_YET
+    modules = (judge, machine, memory, memory_modules, mobile, storage, updates, health, system, router, router_judge)
+    assert codes_in(*modules) | judge_radio.CODES == set(GUIDANCE)
     assert guidance_for("of-tomorrow") is None
 
 

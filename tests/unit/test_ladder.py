@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from agent.connectivity.dns_wire import AAAA, A, question, read_answer
 from agent.connectivity.judge import judge
 from agent.connectivity.observed import Gateway, NameServer, Observed, Proxy, Reached, Relay, Tls, Web
-from agent.connectivity.probes.gateways import neighbour_state
 from agent.connectivity.probes.relay import read_date
 from agent.connectivity.probes.web import judge_web
 from protocol.errors import BadMessage
@@ -239,15 +238,12 @@ def test_who_answers_on_port_80(status: int, location: str, kind: str) -> None:
     assert judge_web(status, location, "relay.example").kind == kind
 
 
-def test_the_neighbour_table_tells_who_is_there() -> None:
-    table = (
-        "IP address       HW type     Flags       HW address            Mask     Device\n"
-        "192.0.2.1        0x1         0x2         02:00:00:00:00:01     *        eth0\n"
-        "192.0.2.2        0x1         0x0         00:00:00:00:00:00     *        eth0\n"
-    )
-    assert neighbour_state(table, "192.0.2.1", "eth0") is True
-    assert neighbour_state(table, "192.0.2.2", "eth0") is False
-    assert neighbour_state(table, "192.0.2.1", "wlan0") is None
+def test_an_address_that_another_has_warns_while_the_internet_answers_and_fails_when_not() -> None:
+    taken = msgspec.structs.replace(HEALTHY, duplicates=("192.0.2.4",))
+    rung = next(rung for rung in judge(taken).rungs if rung.name == "address")
+    assert (rung.state, rung.code) == ("warn", "address-duplicate")
+    cut_off = seen({**LOST, "reached": SILENT}, name_servers=dead_server(), duplicates=("192.0.2.4",))
+    assert verdict(cut_off) == ("address", "address-duplicate")
 
 
 def test_dates_of_http() -> None:

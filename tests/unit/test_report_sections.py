@@ -46,7 +46,15 @@ ABSURD = [
     ),
     ("network", b'{"default_routes":[{"family":7,"gateway":"","interface":"x"}]}'),
     ("software", b'{"packages":[["a","1","all","a",-1]]}'),
+    ("software", b'{"packages":[["a","1","all","a",1,"v","rpm",-1]]}'),
+    ("updates", b'{"updates":[["a","1","","yes"]]}'),
+    ("updates", b'{"refreshed_at":{"dpkg":-5}}'),
     ("battery", b'{"cells":[{"name":"BAT0","percent":400}]}'),
+    ("health", b'{"disks":[{"name":"sda","temperature_c":-300}]}'),
+    ("health", b'{"disks":[{"name":"sda","spare_percent":101}]}'),
+    ("temperatures", b'{"sensors":[{"chip":"x","celsius":1000}]}'),
+    ("events", b'{"events":[{"kind":"oom","count":-1,"last_at":0}]}'),
+    ("devices", b'{"printers":[{"name":"x","state":"on fire"}]}'),
 ]
 
 
@@ -144,7 +152,8 @@ def test_a_report_by_another_key_or_for_another_purpose_is_not_believed() -> Non
 
 def test_facts_are_what_the_sections_say_and_unknown_where_they_say_nothing() -> None:
     system = System(hostname="pc-7", family="linux", os_id="ubuntu", os_version="24.04", os_like=("debian",))
-    software = Software(systems=("dpkg",), packages=(Package(name="Firefox-esr", version="128.3"),))
+    by_hand = Package(name="firefox-esr", version="", system="files")
+    software = Software(systems=("dpkg",), packages=(Package(name="Firefox-esr", version="128.3"), by_hand))
     facts = facts_from(
         DEVICE,
         {"system": system, "memory": Memory(total=4 << 30), "software": software},
@@ -174,3 +183,12 @@ def test_sections_are_the_same_bytes_for_the_same_facts() -> None:
     assert encode(storage) == encode(again)
     network = Network(interfaces=(Interface(name="lo", up=True),), dns_stub="127.0.0.53")
     assert decode_section("network", encode(network)) == network
+
+
+def test_a_package_of_yesterday_and_one_of_tomorrow_are_both_read() -> None:
+    yesterday = decode_section("software", b'{"systems":["dpkg"],"packages":[["a","1","all","a",7]]}')
+    assert isinstance(yesterday, Software)
+    assert yesterday.packages == (Package(name="a", version="1", architecture="all", source="a", size_kib=7),)
+    assert (yesterday.packages[0].system, yesterday.packages[0].installed_at) == ("dpkg", None)
+    tomorrow = decode_section("software", b'{"packages":[["a","1","","",0,"v","rpm",1700000000,"new",[1]]]}')
+    assert isinstance(tomorrow, Software) and tomorrow.packages[0].system == "rpm"

@@ -9,11 +9,13 @@ from agent.reporting import (
     ANSWER_S,
     BATTERY_FACTOR,
     CHEAP_S,
+    FIRST_S,
     MAX_JUMP,
     MAX_MISSING_ROUNDS,
     REFRESH_S,
     RETRY_S,
     SOFTWARE_S,
+    UPDATES_S,
     Collect,
     Effect,
     Forget,
@@ -246,3 +248,34 @@ def test_whatever_is_lost_on_the_way_nothing_is_forgotten_unacknowledged_and_all
         post.event("deliver")
     assert not post.spool
     assert post.committed == set(range(1, post.newest + 1)), "each arrived"
+
+
+def test_updates_are_asked_for_after_the_first_report_and_four_times_a_day() -> None:
+    m = ReportMachine(("memory", "updates"), {}, (), 0.0)
+    assert m.on_tick(0.0) == [Collect(("memory",))]
+    m.on_collected({"memory": A}, 1.0)
+    assert m.on_tick(FIRST_S["updates"]) == [Collect(("updates",))]
+    m.on_collected({"updates": B}, 100.0)
+    due = [at for at in range(101, 100 + 24 * 3600) if "updates" in _names_due(m, float(at))]
+    assert len(due) == 3 and due[0] == 100 + UPDATES_S
+
+
+def _names_due(machine: ReportMachine, now: float) -> tuple[str, ...]:
+    names = tuple(name for effect in machine.on_tick(now) if isinstance(effect, Collect) for name in effect.names)
+    if names:
+        machine.on_collected(dict.fromkeys(names, A), now)
+    return names
+
+
+def test_disks_are_asked_once_an_hour_and_programs_started_four_times() -> None:
+    names = ("memory", "health", "services")
+    m = ReportMachine(names, {}, (), 0.0)
+    m.on_tick(0.0)
+    m.on_collected(dict.fromkeys(names, A), 0.0)
+    asked: dict[str, int] = dict.fromkeys(names, 0)
+    for now in range(0, 3601, 60):
+        for effect in m.on_tick(float(now)):
+            assert isinstance(effect, Collect)
+            asked.update({name: asked[name] + 1 for name in effect.names})
+            m.on_collected(dict.fromkeys(effect.names, A), float(now))
+    assert asked == {"memory": 12, "services": 4, "health": 1}

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from agent.facts.parsers.installed import MAX_PACKAGES
 from agent.facts.source import Asked
 from agent.facts.sources import packages
 from protocol.sections.software import Package, Software
 
 
 def software_section(asked: Asked) -> Software:
-    installed = asked.ask(packages.DPKG, None)
-    listed: tuple[Package, ...] = installed.packages if installed else ()
-    if installed and installed.truncated:
-        asked.note(packages.DPKG.name, f"only the first {len(listed)} packages are listed")
-    return Software(systems=("dpkg",) if installed else (), packages=listed, unavailable=asked.unavailable)
+    """Of every packaging system that is here. One that is not is nothing that is missing."""
+    answered: list[str] = []
+    found: list[Package] = []
+    for system in packages.systems_of(asked.platform):
+        installed = asked.ask(system.source, None)
+        if installed is None:
+            continue
+        answered.append(system.name)
+        found += installed.packages
+        if installed.truncated:
+            asked.note(system.name, f"only the first {len(installed.packages)} packages are listed")
+    if len(found) > MAX_PACKAGES:
+        asked.note("software", f"only the first {MAX_PACKAGES} of {len(found)} packages are listed")
+    if not answered and not asked.unavailable:
+        asked.note("software", f"no packaging system that this release knows is on this system ({asked.platform})")
+    found.sort(key=lambda one: (one.name, one.architecture, one.version, one.system))
+    return Software(systems=tuple(answered), packages=tuple(found[:MAX_PACKAGES]), unavailable=asked.unavailable)

@@ -2,58 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
-import msgspec
-
+from agent.facts.parsers.installed import (
+    MAX_PACKAGES,
+    MAX_SIZE_KIB,
+    MAX_VALUE_CHARS,
+    Installed,
+    count,
+    instant,
+    listed,
+    vendor,
+)
 from protocol.sections.software import Package
+from protocol.sections.updates import Broken
 
-MAX_VALUE_CHARS = 256
-"""No name or version of a package is near it."""
-
-MAX_PACKAGES = 20_000
-"""Everything that Debian's desktops and tools could put on one machine; 2 MiB of JSON."""
+__all__ = ["MAX_PACKAGES", "MAX_VALUE_CHARS", "Installed", "parse_dpkg_status"]
 
 INSTALLED = frozenset({"installed", "triggers-awaited", "triggers-pending"})
 """States of a package that is there and set up. One that was removed but for its settings is in `config-files`."""
 
-_FIELDS = frozenset({"package", "status", "version", "architecture", "source", "installed-size"})
+BROKEN = frozenset({"half-installed", "unpacked", "half-configured"})
+"""States in which dpkg leaves a package when it was interrupted or a script of the package failed."""
+
+_FIELDS = frozenset(
+    {"package", "status", "version", "architecture", "source", "installed-size", "maintainer", "multi-arch"}
+)
 
 
-class Installed(msgspec.Struct, frozen=True):
-    """packages: sorted by name, architecture and version.  truncated: there are more than MAX_PACKAGES."""
+def parse_dpkg_status(lines: Iterable[str], installed_at: Mapping[str, int] | None = None) -> Installed:
+    """The packages that are installed, from the file's lines one at a time: the file is never whole in memory.
 
-    packages: tuple[Package, ...] = ()
-    truncated: bool = False
+    installed_at: Unix seconds by name, or name:architecture where several can be installed together.
+    """
+    dates = installed_at or {}
+    broken: list[Broken] = []
+    held: list[str] = []
+    return listed(_packages(_stanzas(lines), dates, broken, held), broken, held)  # filled by the time they are read
 
 
-def parse_dpkg_status(lines: Iterable[str]) -> Installed:
-    """The packages that are installed, from the file's lines one at a time: the file is never whole in memory."""
-    packages: list[Package] = []
-    for fields in _stanzas(lines):
+def _packages(
+    stanzas: Iterator[dict[str, str]], dates: Mapping[str, int], broken: list[Broken], held: list[str]
+) -> Iterator[Package]:
+    for fields in stanzas:
         status = fields.get("status", "").split()
-        if len(status) != 3 or status[2] not in INSTALLED:
-            continue
         name, version = fields.get("package", ""), fields.get("version", "")
-        if not name or not version:
+        if len(status) != 3 or not name:
             continue
-        if len(packages) == MAX_PACKAGES:
-            return Installed(_sorted(packages), truncated=True)
-        size = fields.get("installed-size", "")
-        packages.append(
-            Package(
-                name=name,
-                version=version,
-                architecture=fields.get("architecture", ""),
-                source=fields.get("source", name).split(" ", 1)[0],  # "glibc (2.36-9)": its version where it differs
-                size_kib=int(size) if size.isascii() and size.isdigit() and len(size) < 13 else 0,
-            )
+        if status[2] in BROKEN or (status[1] == "reinstreq" and status[2] != "not-installed"):
+            broken.append(Broken(name=name, state=status[2]))
+        if status[0] == "hold":
+            held.append(name)
+        if status[2] not in INSTALLED or not version:
+            continue
+        architecture = fields.get("architecture", "")
+        qualified = f"{name}:{architecture}" if fields.get("multi-arch") == "same" else name
+        yield Package(
+            name=name,
+            version=version,
+            architecture=architecture,
+            source=fields.get("source", name).split(" ", 1)[0],  # "glibc (2.36-9)": its version where it differs
+            size_kib=count(fields.get("installed-size", ""), MAX_SIZE_KIB),
+            vendor=vendor(fields.get("maintainer", "")),
+            installed_at=instant(dates.get(qualified, dates.get(name))),
         )
-    return Installed(_sorted(packages))
-
-
-def _sorted(packages: list[Package]) -> tuple[Package, ...]:
-    return tuple(sorted(packages, key=lambda package: (package.name, package.architecture, package.version)))
 
 
 def _stanzas(lines: Iterable[str]) -> Iterator[dict[str, str]]:
