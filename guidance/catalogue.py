@@ -13,10 +13,12 @@ from guidance.texts import (
     link,
     machine,
     memory_modules,
+    mobile,
     relay,
     router,
     system,
     updates,
+    wifi,
 )
 
 
@@ -36,10 +38,12 @@ GUIDANCE: Mapping[str, Guidance] = _table(
     link.TEXTS,
     machine.TEXTS,
     memory_modules.TEXTS,
+    mobile.TEXTS,
     relay.TEXTS,
     router.TEXTS,
     system.TEXTS,
     updates.TEXTS,
+    wifi.TEXTS,
 )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from agent.connectivity.judge_radio import explains_no_link, modem_rung, wifi_rung
 from agent.connectivity.observed import NameServer, Observed, Reached, Relay
 from agent.connectivity.router_judge import judge_router
 from protocol.sections.connectivity import RUNGS, Connectivity, Evidence, Rung
@@ -60,11 +61,13 @@ def judge(seen: Observed) -> Connectivity:
 def _adapter(seen: Observed) -> Rung:
     own = [i for i in seen.interfaces if not _is_loopback(i)]
     if not own:
-        return _fail("adapter", "no-adapter")
+        return _pass("adapter") if explains_no_link(seen, has_cable=False) else _fail("adapter", "no-adapter")
     if seen.routes:
         return _pass("adapter", interface=seen.routes[0].interface)
     real = [i for i in own if i.kind != "virtual"] or own  # a bridge of containers is up whatever happens to the cable
     up = next((i for i in real if i.up), None)
+    if up is None and explains_no_link(seen, has_cable=any(i.kind == "ethernet" for i in real)):
+        return _pass("adapter", interface=real[0].name)  # it is the radio's rung that tells
     if up is None:
         return _fail("adapter", "link-down", interface=real[0].name)
     return _pass("adapter", interface=up.name)
@@ -277,8 +280,8 @@ def _nothing_to_look_at(name: str) -> Callable[[Observed], Rung]:
 
 _RULES: dict[str, Callable[[Observed], Rung]] = {
     "adapter": _adapter,
-    "wifi": _nothing_to_look_at("wifi"),
-    "modem": _nothing_to_look_at("modem"),
+    "wifi": lambda seen: wifi_rung(seen, _beyond(seen)),
+    "modem": lambda seen: modem_rung(seen, _beyond(seen)),
     "address": _address,
     "gateway": _gateway,
     "router": lambda seen: judge_router(seen.router, is_beyond=_beyond(seen)),
@@ -353,10 +356,14 @@ def _jitter(values: tuple[float, ...]) -> float:
 
 
 def _without_what_could_not_work(rungs: list[Rung]) -> list[Rung]:
-    """Above the lowest broken rung, what failed is its consequence: unknown, until that one is mended."""
+    """Above the lowest broken rung, what failed is its consequence: unknown, until that one is mended. Only a modem
+    does not rest on Wi-Fi."""
     broken = next((index for index, rung in enumerate(rungs) if rung.state == "fail"), len(rungs))
+    beside = {"wifi": "modem"}.get(rungs[broken].name if broken < len(rungs) else "")
     return [
-        msgspec.structs.replace(rung, state="unknown", code="") if index > broken and rung.state == "fail" else rung
+        msgspec.structs.replace(rung, state="unknown", code="")
+        if index > broken and rung.state == "fail" and rung.name != beside
+        else rung
         for index, rung in enumerate(rungs)
     ]
 

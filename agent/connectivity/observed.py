@@ -9,8 +9,10 @@ from typing import Literal
 
 import msgspec
 
+from protocol.sections.modem import Modems
 from protocol.sections.network import Interface, Route
 from protocol.sections.router import Router
+from protocol.sections.wifi import Wifi
 
 DnsOutcome = Literal["answered", "no_name", "no_address", "servfail", "refused", "silent", "closed", "garbled"]
 """no_name: NXDOMAIN.  no_address: the name is there, without an address.  closed: nothing listens on its port."""
@@ -129,3 +131,5 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     router: Router | None = None
     duplicates: tuple[str, ...] = ()
     """Own addresses for which somebody else answered."""
+    wifi: Wifi | None = None
+    modem: Modems | None = None

@@ -22,11 +22,16 @@ from protocol.sections.catalogue import decode_section
 from protocol.sections.connectivity import Connectivity, Rung
 from protocol.sections.findings import Findings
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Modems
 from protocol.sections.network import Network
+from protocol.sections.wifi import Wifi
 from protocol.system_clock import Clock
 from transport.relay_address import RelayAddress
 
 Told = Callable[[str], None]
+
+LADDER_NEEDS = ("network", "wifi", "modem")
+"""Sections that are collected whatever was asked for."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,16 +82,17 @@ async def diagnose(
     """
     at = clock.now()
     how = collectors(RELEASE)
-    names = [name for name in how if only is None or name in only or name == "network"]
+    names = [name for name in how if only is None or name in only or name in LADDER_NEEDS]
     facts = Facts({name: how[name] for name in names}, clock)
     sections: dict[str, Section] = {}
     for name in names:
         [collected] = await facts.collect([name], at)
         sections[name] = decode_section(name, collected.data)
         told(name)
-    network = sections["network"]
-    assert isinstance(network, Network)
+    network, wifi, modem = (sections[name] for name in LADDER_NEEDS)
+    assert isinstance(network, Network) and isinstance(wifi, Wifi) and isinstance(modem, Modems)
     seen = await observe(network, target.address, clock, remembered=target.remembered, told=told)
+    seen = msgspec.structs.replace(seen, wifi=wifi, modem=modem)
     if seen.router is not None:
         sections["router"] = seen.router
     connectivity = judge(seen)

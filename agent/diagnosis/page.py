@@ -19,7 +19,9 @@ from protocol.sections.connectivity import Rung
 from protocol.sections.findings import Finding
 from protocol.sections.machine import System
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Modem, Modems
 from protocol.sections.storage import Storage
+from protocol.sections.wifi import Wifi, WifiInterface
 from protocol.units import size_text
 
 STYLE = """
@@ -60,6 +62,7 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         f"<h2>{escape(say('ladder'))}</h2><table>",
         *(_rung(rung) for rung in diagnosis.connectivity.rungs),
         "</table>",
+        *_radio(diagnosis),
         f"<p>{escape(throughput_text(diagnosis.connectivity) or '')}</p>",
         *_router(diagnosis),
         *_bars(diagnosis),
@@ -106,6 +109,30 @@ def _rung(rung: Rung) -> str:
     evidence = ", ".join(f"{name} {value}" for name, value in rung.evidence.items() if value != "")
     name = escape(say("rung_" + rung.name))
     return f'<tr><td class="{rung.state}">{name}</td><td class="small">{escape(evidence)}</td></tr>'
+
+
+def _radio(diagnosis: Diagnosis) -> list[str]:
+    """Which network, and how strong, as phones draw it."""
+    wifi, modem = diagnosis.sections.get("wifi"), diagnosis.sections.get("modem")
+    found: list[WifiInterface | Modem] = [*wifi.interfaces] if isinstance(wifi, Wifi) else []
+    found += modem.modems if isinstance(modem, Modems) else ()
+    rows = [_radio_row(one) for one in found]
+    return [f"<h2>{escape(say('page_radio'))}</h2><table>", *rows, "</table>"] if rows else []
+
+
+def _radio_row(one: WifiInterface | Modem) -> str:
+    if isinstance(one, WifiInterface):
+        name, network = one.name, [one.ssid, f"{one.band} GHz" if one.band else "", one.security]
+    else:
+        name, network = one.model or one.name, [one.operator or one.operator_code, one.technology, one.apn]
+    bar = ""
+    if one.signal_word is not None:
+        percent = {"excellent": 100, "good": 75, "fair": 50, "weak": 25, "none": 5}[one.signal_word]
+        low = ' class="full"' if percent <= 25 else ""
+        bar = f'<span class="bar"><i{low} style="width:{percent}%"></i></span> '
+        bar += f"{escape(say('signal_' + one.signal_word))} ({one.signal_dbm} dBm)"
+    said = " &middot; ".join(escape(part) for part in (one.state, *network) if part)
+    return f'<tr><td>{escape(name)}</td><td>{bar}</td><td class="small">{said}</td></tr>'
 
 
 def _router(diagnosis: Diagnosis) -> list[str]:

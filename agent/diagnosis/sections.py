@@ -62,10 +62,13 @@ def derived_collectors(
 
         from agent.connectivity.judge import judge
         from agent.connectivity.observe import observe
+        from agent.facts.collectors.modem import modem_section
         from agent.facts.collectors.network import network_section
+        from agent.facts.collectors.wifi import wifi_section
 
         target = surroundings.target()
         network: Network = network_section(asked)
+        wifi, modem = wifi_section(asked), modem_section(asked)
         seen = asyncio.run(
             observe(
                 network,
@@ -73,10 +76,10 @@ def derived_collectors(
                 clock,
                 remembered=target.remembered,
                 measures=MEASURES,
-                deadline_s=DEADLINE_S,
+                deadline_s=min(DEADLINE_S, asked.left_s),
             )
         )
-        section = judge(seen)
+        section = judge(msgspec.structs.replace(seen, wifi=wifi, modem=modem))
         surroundings.log.looked(section)
         return msgspec.structs.replace(section, unavailable=asked.unavailable)
 

@@ -110,6 +110,11 @@ class Asked:
         self.unavailable: dict[str, str] = {}
         self.cpu_s = 0.0
 
+    @property
+    def left_s(self) -> float:
+        """Until the section's deadline; not below 0."""
+        return max(0.0, self._until - self._clock.monotonic())
+
     def ask(self, source: Source[T], default: D, *, otherwise: T | None = None) -> T | D:
         """Return the source's answer, or `default` with the reason noted under its name.
 

@@ -21,9 +21,11 @@ from protocol.sections.battery import Battery, Cell
 from protocol.sections.connectivity import Connectivity
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Bearer, Modem, Modems
 from protocol.sections.router import Router
 from protocol.sections.storage import Filesystem, Storage
 from protocol.sections.updates import Updates
+from protocol.sections.wifi import Wifi, WifiInterface
 
 S = TypeVar("S", bound=Section)
 
@@ -43,6 +45,16 @@ LOAD_UNIT = 128
 
 LOAD_STEP = LOAD_UNIT // 2
 """Half a thread that would run."""
+
+SIGNAL_STEP_DB = 6
+"""Decibels: a hand in front of the antenna. Bars are 10 apart."""
+
+TRAFFIC_STEP = 256 * MIB
+"""Bytes of a connection: data plans are counted in gigabytes."""
+
+NEIGHBOURS_STEP = 4
+RATE_STEP = 32
+"""Mbit/s of Wi-Fi, which adapts with every frame."""
 
 MS_STEP = 5.0
 """Milliseconds by which nobody decides anything."""
@@ -163,6 +175,56 @@ def _about(before: float | None, value: float | None) -> float | None:
     return round(value, 1)
 
 
+def _modems(before: Modems | None, now: Modems) -> Modems:
+    held = {(modem.name, modem.by): modem for modem in before.modems} if before is not None else {}
+    settled = tuple(_modem(held.get((modem.name, modem.by), Modem()), modem) for modem in now.modems)
+    return msgspec.structs.replace(now, modems=settled)
+
+
+def _modem(old: Modem, now: Modem) -> Modem:
+    """A signal that comes or goes is news; the cell's band and figures wander while nothing happens."""
+    measures = ("rssi_dbm", "rscp_dbm", "rsrp_dbm", "rsrq_db", "snr_db")
+    connections = {bearer.apn: bearer for bearer in old.bearers}
+    return msgspec.structs.replace(
+        now,
+        signal_percent=_percent(old.signal_percent, now.signal_percent),
+        bearers=tuple(_bearer(connections.get(bearer.apn, Bearer()), bearer) for bearer in now.bearers),
+        **{name: _near(getattr(old, name), getattr(now, name), SIGNAL_STEP_DB) for name in measures},
+    )
+
+
+def _bearer(old: Bearer, now: Bearer) -> Bearer:
+    return msgspec.structs.replace(
+        now,
+        rx_bytes=_optional(old.rx_bytes, now.rx_bytes, TRAFFIC_STEP),
+        tx_bytes=_optional(old.tx_bytes, now.tx_bytes, TRAFFIC_STEP),
+    )
+
+
+def _wifi(before: Wifi | None, now: Wifi) -> Wifi:
+    held = {one.name: one for one in before.interfaces} if before is not None else {}
+    settled = tuple(_wifi_interface(held.get(one.name, WifiInterface()), one) for one in now.interfaces)
+    return msgspec.structs.replace(now, interfaces=settled)
+
+
+def _wifi_interface(old: WifiInterface, now: WifiInterface) -> WifiInterface:
+    return msgspec.structs.replace(
+        now,
+        signal_dbm=_near(old.signal_dbm, now.signal_dbm, SIGNAL_STEP_DB),
+        noise_dbm=_near(old.noise_dbm, now.noise_dbm, SIGNAL_STEP_DB),
+        signal_percent=_percent(old.signal_percent, now.signal_percent),
+        rate_mbps=_optional(old.rate_mbps, now.rate_mbps, RATE_STEP),
+        rx_rate_mbps=_optional(old.rx_rate_mbps, now.rx_rate_mbps, RATE_STEP),
+        neighbours=_optional(old.neighbours, now.neighbours, NEIGHBOURS_STEP),
+        channel_busy_percent=_near(old.channel_busy_percent, now.channel_busy_percent, 3 * PERCENT_STEP),
+    )
+
+
+def _near(before: int | None, value: int | None, step: int) -> int | None:
+    """`before`, unless `value` is `step` away from it or more."""
+    return before if before is not None and value is not None and abs(value - before) < step else value
+
+
 def _updates(before: Updates | None, now: Updates) -> Updates:
     """When the lists were fetched, to the day: an earlier time stays until it is a day old."""
     held = before.refreshed_at if before is not None else {}
@@ -179,6 +241,8 @@ _SETTLERS: dict[type[Section], Callable[..., Any]] = {
     Memory: _memory,
     Storage: _storage,
     Battery: _battery,
+    Modems: _modems,
+    Wifi: _wifi,
     Connectivity: _connectivity,
     Updates: _updates,
     **HEALTH_SETTLERS,

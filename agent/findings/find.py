@@ -7,7 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from agent.findings.known import Known
-from agent.findings.rules import health, ladder, machine, memory, memory_modules, router, storage, system, updates
+from agent.findings.rules import (
+    health,
+    ladder,
+    machine,
+    memory,
+    memory_modules,
+    mobile,
+    router,
+    storage,
+    system,
+    updates,
+)
 from protocol.sections.findings import MAX_FINDINGS, SEVERITIES, Finding, Findings
 
 Rule = Callable[[Known], Iterator[Finding]]
@@ -22,6 +33,7 @@ RULES: tuple[Rule, ...] = (
     *health.RULES,
     *system.RULES,
     *router.RULES,
+    *mobile.RULES,
 )
 
 

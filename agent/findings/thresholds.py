@@ -64,6 +64,18 @@ class Thresholds(msgspec.Struct, frozen=True, kw_only=True):
     battery_low_percent: float = 10
     """Half an hour, on most."""
 
+    sim_tries: float = 1
+    """Left for the PIN. The next wrong one blocks the card, which only its PUK opens; ten wrong ones of that end it."""
+
+    wifi_slow_mbps: float = 12
+    """Of the raw rate, both ways, of which half is left: less than a video call with several people needs."""
+
+    wifi_crowded_networks: float = 10
+    """Others on channels that overlap: of 2.4 GHz' three places that do not, each has that many in a block of flats."""
+
+    wifi_busy_percent: float = 70
+    """Of the time, as the access point counts. Waiting grows steeply from two thirds on."""
+
     updates_pending: float = 1
     """Updates that are not for security. One is worth knowing."""
 

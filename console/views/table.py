@@ -12,12 +12,14 @@ from console.views.findings import findings_view
 from console.views.health import events_view, health_view, services_view, temperatures_view
 from console.views.machine import cpu_view, system_view
 from console.views.memory import memory_view
+from console.views.modem import modem_view
 from console.views.network import network_view
 from console.views.router import router_view
 from console.views.software import software_view
 from console.views.storage import storage_view
 from console.views.surroundings import devices_view, startup_view, users_view
 from console.views.updates import updates_view
+from console.views.wifi import wifi_view
 from protocol.sections.base import Section
 from protocol.sections.battery import Battery
 from protocol.sections.connectivity import Connectivity, Outages
@@ -27,6 +29,7 @@ from protocol.sections.findings import Findings
 from protocol.sections.health import Health
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Modems
 from protocol.sections.network import Network
 from protocol.sections.router import Router
 from protocol.sections.services import Services
@@ -36,6 +39,7 @@ from protocol.sections.storage import Storage
 from protocol.sections.temperatures import Temperatures
 from protocol.sections.updates import Updates
 from protocol.sections.users import Users
+from protocol.sections.wifi import Wifi
 
 
 def print_section(section: Section) -> None:
@@ -55,6 +59,8 @@ VIEWS: Mapping[type[Section], Callable[[Any], None]] = {
     Memory: memory_view,
     Storage: storage_view,
     Network: network_view,
+    Wifi: wifi_view,
+    Modems: modem_view,
     Router: router_view,
     Software: software_view,
     Updates: updates_view,

@@ -15,6 +15,7 @@ from protocol.sections.findings import Findings
 from protocol.sections.health import Health
 from protocol.sections.machine import Cpu, System
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Modems
 from protocol.sections.network import Network
 from protocol.sections.router import Router
 from protocol.sections.services import Services
@@ -24,6 +25,7 @@ from protocol.sections.storage import Storage
 from protocol.sections.temperatures import Temperatures
 from protocol.sections.updates import Updates
 from protocol.sections.users import Users
+from protocol.sections.wifi import Wifi
 
 MAX_ITEMS = 50_000
 """Entries of any list in a section."""
@@ -34,6 +36,8 @@ SECTIONS: Mapping[str, type[Section]] = {
     "memory": Memory,
     "storage": Storage,
     "network": Network,
+    "wifi": Wifi,
+    "modem": Modems,
     "router": Router,
     "software": Software,
     "updates": Updates,

@@ -75,7 +75,7 @@ def test_any_bytes_are_a_section_or_a_bad_message(name: str, data: bytes) -> Non
 
 def test_a_section_of_tomorrow_is_read_as_far_as_it_is_known() -> None:
     assert decode_section("memory", b'{"total":5,"modules":[1,2]}') == Memory(total=5)
-    assert decode_section("modem", b'{"signal":-90,"unavailable":{"sim":"none"}}') == Section(
+    assert decode_section("telepathy", b'{"signal":-90,"unavailable":{"sim":"none"}}') == Section(
         unavailable={"sim": "none"}
     )
 
