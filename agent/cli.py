@@ -97,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
         help="look at the device every S seconds (default 300)",
     )
     sub.add_argument(
+        "--sample-every",
+        type=look_period,
+        default=60.0,
+        metavar="S",
+        help="measure load, memory, disk, signal and latency every S seconds (default 60)",
+    )
+    sub.add_argument(
         "--resume-for",
         type=parse_duration,
         default=600,

@@ -19,6 +19,7 @@ from protocol.api import (
     Published,
     PublishPolicy,
     RelayInfo,
+    SampleSeries,
     Session,
     SessionNonce,
     SessionStarted,
@@ -108,6 +109,10 @@ class Relay:
 
     async def history(self, device: DeviceId) -> History:
         return await self._call("GET", f"/v1/devices/{device}/history", History)
+
+    async def samples(self, device: DeviceId, since_at: int, until_at: int) -> SampleSeries:
+        query: dict[str, str | int] = {"since": since_at, "until": until_at}
+        return await self._call("GET", f"/v1/devices/{device}/samples", SampleSeries, query=query)
 
     async def section(self, name: Sha256) -> bytes:
         """A section's bytes, verified against their hash."""

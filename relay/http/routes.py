@@ -6,7 +6,7 @@ from functools import cache
 
 from aiohttp import web
 
-from relay.http import authority_routes, blob_routes, device_routes, session_routes
+from relay.http import authority_routes, blob_routes, device_routes, sample_routes, session_routes
 from relay.http.call import Call, Route
 from relay.http.openapi import document
 from relay.http.serving import errors_of_http, handler
@@ -26,6 +26,7 @@ def _document() -> dict[str, object]:
 ROUTES: tuple[Route, ...] = (
     *authority_routes.ROUTES,
     *device_routes.ROUTES,
+    *sample_routes.ROUTES,
     *session_routes.ROUTES,
     *blob_routes.ROUTES,
     Route(
