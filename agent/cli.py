@@ -127,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--throughput", action="store_true", help="measure how much comes from the relay: costs up to 5 MB"
     )
+    sub.add_argument("--lines", action="store_true", help=argparse.SUPPRESS)  # for the agent, which asks for others
     sub.add_argument("--relay", metavar="URL", help="the relay to look for [the one that this device has joined]")
     sub.add_argument("--pin", metavar="PIN", help="its pin, where --relay is given [by the system's authorities]")
     sub = add("guide", commands.guide, "a short page on what to do; needs no network", "auxilio-agent guide names")

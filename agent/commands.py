@@ -165,6 +165,7 @@ def diagnose(options: argparse.Namespace) -> int:
         html=options.html,
         throughput=options.throughput,
         quiet=not sys.stderr.isatty(),
+        lines=options.lines,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from agent import platform
 from agent.admission import DeviceView
 from agent.control import ControlRequest, ControlServer, Peer, check_peer, socket_path
+from agent.diagnosis.remote import look_command
 from agent.diagnosis.sections import Surroundings
 from agent.documents import Documents
 from agent.fetching import Fetcher
@@ -33,6 +34,7 @@ from agent.report_wiring import report_desk
 from agent.reporting import CHEAP_S
 from agent.sampling import SAMPLE_S
 from agent.session.desk import SessionDesk
+from agent.session.looks import Looks
 from agent.session.overview import PendingConsent
 from agent.state import StateDir
 from agent.status import files_status, running_status
@@ -123,6 +125,7 @@ class Agent:
             way=self.way,
             resume_for_s=resume_for_s,
             away=self.link.session_lost,
+            looks=Looks(look_command(state.path)),
         )
         self.introducer = Introducer(state, self.documents, self.membership.organisation, self.journal, self.link.hurry)
         self.offers = Offers(self.fetcher, self.desk.offer)

@@ -25,6 +25,7 @@ COMMANDS = {
     "login": ("console.commands.login", "login"),
     "devices": ("console.commands.devices", "devices"),
     "show": ("console.commands.show", "show"),
+    "diagnose": ("console.commands.diagnose", "diagnose"),
     "forward": ("console.commands.forward", "forward"),
     "ssh": ("console.commands.ssh", "ssh"),
     "cp": ("console.commands.cp", "cp"),

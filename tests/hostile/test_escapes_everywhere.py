@@ -55,6 +55,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "login": ("{relay}", "--pin", "{pin}", "--key", "{folder}/bob"),
     "devices": (),
     "show": ("{device}",),
+    "diagnose": ("{device}",),
     "forward": ("{device}", "0:127.0.0.1:80"),
     "ssh": ("{device}", "--", "true"),
     "cp": ("{device}:/etc/hostname", "{folder}"),
@@ -171,7 +172,9 @@ async def test_whatever_the_failure_is(hostile: Hostile, status: int) -> None:
     await hostile.check_failure("devices", status)
 
 
-@pytest.mark.parametrize("command", ["devices", "show", "known-host", "device approve", "ssh", "cp", "forward"])
+@pytest.mark.parametrize(
+    "command", ["devices", "show", "known-host", "device approve", "ssh", "cp", "forward", "diagnose"]
+)
 async def test_what_a_device_says_of_itself_is_inert(hostile: Hostile, command: str) -> None:
     relay = hostile.relay
     relay.answers = dict(hostile.honest)
