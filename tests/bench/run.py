@@ -8,7 +8,20 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from tests.bench import beside_mesh, bulk, copies, devices, idle, keys, machine, meshcentral, opening, storm, survival
+from tests.bench import (
+    beside_mesh,
+    bulk,
+    copies,
+    devices,
+    idle,
+    keys,
+    machine,
+    meshcentral,
+    opening,
+    reports,
+    storm,
+    survival,
+)
 from tests.bench.openssh import Chain
 from tests.bench.ours import Own, Stock
 from tests.bench.rows import Row
@@ -42,6 +55,7 @@ def _measurements(world: World, chain: Chain, settings: Settings) -> Iterator[tu
     stock, own = Stock(world), Own(world)
     parts: dict[str, tuple[str, Measure]] = {
         "idle": (idle.NAME, lambda: idle.measure(stock, chain, settings)),  # first: no session was opened yet
+        "reports": (reports.NAME, lambda: reports.measure(stock, settings)),
         "opening": (opening.NAME, lambda: opening.measure(stock, own, chain, settings)),
         "keys": (keys.NAME, lambda: keys.measure(stock, own, chain, settings)),
         "bulk": (bulk.NAME, lambda: bulk.measure(stock, own, chain, settings)),

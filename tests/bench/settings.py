@@ -8,7 +8,7 @@ from pathlib import Path
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-PARTS = ("idle", "opening", "keys", "bulk", "copies", "devices", "storm", "survival", "meshcentral")
+PARTS = ("idle", "reports", "opening", "keys", "bulk", "copies", "devices", "storm", "survival", "meshcentral")
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Settings:
 
     keys: sent one by one.  links: of devices at our relay.  peer_links: at sshd's, where each is processes.
     storm: devices that come back at once.  stalled_mib: sent to somebody who does not read.
-    idle_s: how long the CPU of an idle device is watched.  only: which parts.
+    idle_s: how long the CPU of an idle device is watched.  quiet_s: the same, for what an hour of it costs.
+    only: which parts.
     output: the rows; what the machine was goes beside it.
     """
 
@@ -30,6 +31,7 @@ class Settings:
     storm: int = 5000
     stalled_mib: int = 1024
     idle_s: int = 30
+    quiet_s: int = 180
     only: tuple[str, ...] = PARTS
     output: Path = Path("var/bench.json")
 
