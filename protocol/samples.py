@@ -113,11 +113,17 @@ def open_samples(signed: Signed, *, organisation: OrganisationId, device: Device
     """
     keys = {parse_public_line(device_key).blob}
     opened = open_by_key(signed, namespace=REPORT, keys=keys, limit=MAX_BATCH_BYTES)
-    batch = decode(opened.payload, SampleBatch, limit=MAX_BATCH_BYTES)
+    batch = read_batch(opened.payload)
     if batch.organisation != organisation:
         raise Refused("the samples are for another organisation", code="wrong_organisation")
     if batch.device != device:
         raise Refused("the samples are another device's", code="wrong_device")
+    return batch
+
+
+def read_batch(payload: bytes) -> SampleBatch:
+    """A batch from the bytes that were signed. Raises BadMessage."""
+    batch = decode(payload, SampleBatch, limit=MAX_BATCH_BYTES)
     _check_instants(batch.at)
     if len(batch.values) > MAX_METRICS:
         raise BadMessage(f"a batch of {len(batch.values)} metrics, where {MAX_METRICS} are the most")
