@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.parts import side_by_side
 from agent.reporter import Reporter
 from agent.sampler import Sampler
 from agent.session.journal import Journal
@@ -66,12 +67,7 @@ class ReportDesk:
     async def _work(self) -> None:
         if self._reporter is None or self._sampler is None:
             return
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._reporter.run())
-                tasks.create_task(self._sampler.run())
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from group
+        await side_by_side(self._reporter.run, self._sampler.run)
 
     def _open(self) -> None:
         """Raises Unavailable."""
