@@ -32,6 +32,7 @@ def main() -> None:
                 "wall_s": took,
                 "section_bytes": sum(section.ref.size for section in new),
                 "report_bytes": report_bytes(collected) if new else 0,
+                "packages": len(getattr(facts.held.get("software"), "packages", ())),
                 "changed": [section.name for section in new],
                 "cpu_ms": {section.name: section.ref.cpu_ms for section in collected},
             }

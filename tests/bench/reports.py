@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.facts.sources.packages import software_version
 from agent.reporting import CHEAP_S, CONNECTIVITY_S, SOFTWARE_S
 from agent.sampling import BATCH_S, KEEP_S, SAMPLE_S
 from tests.bench.ours import Stock
@@ -58,7 +57,7 @@ def one_report(probes: list[list[dict[str, Any]]]) -> list[Row]:
         for section, report in zip(figures(2, "section_bytes"), figures(2, "report_bytes"), strict=True)
     ]
     cold = row("full, in a new process, CPU", "s", figures(0, "cpu_s"), 1.5, cpu_ms=probes[0][0]["cpu_ms"])
-    cold.note = f"package lists of this machine: {software_version() or 'none'}; imports included, the ladder not"
+    cold.note = f"{probes[0][0]['packages']} packages; what it imports is included, the ladder is not"
     return [
         cold,
         row("full, in a new process, wall", "s", figures(0, "wall_s")),
