@@ -10,8 +10,9 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from protocol.diagnosis import MAX_LINE_BYTES, MAX_LOOKED_AT, SUBSYSTEM, ToldDiagnosis, read_line
+from protocol.diagnosis import MAX_LINE_BYTES, MAX_LOOKED_AT, ToldDiagnosis, read_line
 from protocol.errors import AuxilioError, BadMessage
+from protocol.subsystems import DIAGNOSE
 from transport.leg import Leg
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ async def look(
         if hearing.is_over:
             over.set()
 
-    async with client.subsystem(connection, leg, SUBSYSTEM) as channel:
+    async with client.subsystem(connection, leg, DIAGNOSE) as channel:
         channel.listen(heard)
         async with asyncio.TaskGroup() as tasks:
             ended, done = tasks.create_task(channel.ended()), tasks.create_task(over.wait())

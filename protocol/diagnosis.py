@@ -1,6 +1,6 @@
 """A diagnosis that a technician asked for: what a device says while it looks, and at the end. Lines of JSON.
 
-They come over the subsystem SUBSYSTEM of a session's SSH (docs/protocol.md, "SSH"), so they are the device's own word,
+They come over the subsystem DIAGNOSE of a session's SSH (docs/protocol.md, "SSH"), so they are the device's own word,
 and nobody in between reads them:
 
     {"looked_at": "gateway"}          for each section and rung that is done, at most MAX_LOOKED_AT
@@ -21,7 +21,6 @@ from protocol.sections.catalogue import decode_section
 from protocol.sections.connectivity import RUNGS, Rung
 from protocol.sections.findings import MAX_FINDINGS, Finding
 
-SUBSYSTEM = "diagnose@auxilio"
 CAPABILITY = "view"
 """The right that it needs: it yields what the device reports by itself, only now."""
 

@@ -32,7 +32,7 @@ from agent.session.ipc import (
     TurnedDown,
 )
 from protocol.codec import Record
-from protocol.diagnosis import SUBSYSTEM as DIAGNOSE
+from protocol.subsystems import DIAGNOSE
 
 SUBSYSTEMS = {"sftp": "sftp", DIAGNOSE: "look"}
 """By the name that a client asks for, what the supervisor calls it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from protocol.codec import decode
 from protocol.samples import SampleBatch
 from protocol.statement import Signed
+from relay.rollup import read_chunk
 
 
 class SetClock:
@@ -41,5 +41,5 @@ def counted(database: Path, device: str, step: int, metric: str = "memory_percen
     """How many samples of a metric are in the roll-ups of this step."""
     query = "SELECT data FROM sample_rollups WHERE device = ? AND step = ?"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-        chunks = [json.loads(data) for (data,) in connection.execute(query, (device, step))]
-    return sum(cells[metric][0] for chunk in chunks for cells in chunk.values() if metric in cells)
+        chunks = [read_chunk(data) for (data,) in connection.execute(query, (device, step))]
+    return sum(cells[metric].count for chunk in chunks for cells in chunk.values() if metric in cells)

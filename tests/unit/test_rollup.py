@@ -46,7 +46,7 @@ def test_every_sample_is_counted_in_its_bucket_whatever_the_order_and_the_batche
             for at, cell in cells.items():
                 known = measured[at]
                 assert (cell.count, cell.least, cell.most) == (len(known), min(known), max(known))
-                assert math.isclose(cell.mean, sum(known) / len(known), abs_tol=1e-9)
+                assert math.isclose(cell.mean, sum(known) / len(known), abs_tol=0.002)
                 assert cell.least <= cell.mean <= cell.most
 
 
