@@ -75,6 +75,12 @@ class SampleSpool:
                 found.append(Kept(id_, Sample(at, {})))  # a damage that SQLite does not see
         return found
 
+    def newest_at(self) -> int:
+        """The instant of the sample that was put here last, as far as it is in no batch; 0: there is none."""
+        with self._spool.failures():
+            row = self._spool.db.execute("SELECT at FROM samples ORDER BY id DESC LIMIT 1").fetchone()
+        return row[0] if row else 0
+
     def next_number(self, relay_has: int) -> int:
         """For the next batch: above every one made here and `relay_has`, the relay's last."""
         return max(self._spool.state(_LAST), relay_has) + 1

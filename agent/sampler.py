@@ -96,7 +96,7 @@ class Sampler:
         self._hung = Hung()
         self._processor_time: ProcessorTime | None = None
         self._unkept: list[Sample] = []
-        self._last_at = 0
+        self._last_at = self._spool.newest_at()
         self._wake = asyncio.Event()
         self._effects: list[Effect] = []
         scale = sample_s / SAMPLE_S
@@ -189,7 +189,7 @@ class Sampler:
         values = await asyncio.to_thread(self._measure)
         values |= _told(circumstances)
         if at == self._last_at:
-            values = {}  # one a second: instants tell samples apart
+            values = {}  # one a second, also where the agent was started again: instants tell samples apart
         if values:
             self._last_at = at
             self._unkept.append(Sample(at, {name: values[name] for name in METRICS if name in values}))

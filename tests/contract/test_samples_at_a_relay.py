@@ -196,6 +196,24 @@ async def test_a_batch_that_was_sent_and_not_committed_is_sent_again_the_very_sa
     assert raw_instants(world.relay.database, device.fake.id) == [*taken, taken[-1] + 60]
 
 
+async def test_an_agent_that_is_started_again_within_a_second_measures_that_second_once(
+    world: World, tmp_path: Path
+) -> None:
+    device = await make(world, tmp_path, time.time() - 7200)
+    taken = await device.live(1200)
+    device.sampler._keep()  # as at its end
+    device.kill()
+    device.clock.advance(-60)
+    device.begin()
+    again = await device.live(1200)
+    assert again[0] == taken[-1]
+    async with device.fake.linked() as link:
+        device.up(link)
+        await device.sampler.tick()
+        await device.deliver()
+    assert raw_instants(world.relay.database, device.fake.id) == [*taken, *again[1:], again[-1] + 60]
+
+
 async def test_a_device_that_lost_its_spool_goes_on_above_the_relays_last_number(world: World, tmp_path: Path) -> None:
     device = await make(world, tmp_path, time.time() - 7200)
     async with device.fake.linked() as link:
