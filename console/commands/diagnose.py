@@ -15,8 +15,10 @@ from console.commands.options import as_json
 from console.commands.reaching import Visit, connected, ssh_client, visit_options
 from console.home import Home
 from console.render import print_json
+from guidance.memory import memory_answer
 from protocol.diagnosis import CAPABILITY, ToldDiagnosis, health
 from protocol.ids import DeviceId
+from protocol.sections.memory import Memory
 from protocol.text import escape
 
 PURPOSE = "look at what is wrong"
@@ -84,7 +86,8 @@ class _Progress:
 
 def _record(diagnosis: ToldDiagnosis, device: DeviceId) -> dict[str, object]:
     """As `auxilio-agent diagnose --json` has it, with the device's id."""
-    told = diagnosis.told
+    told, memory = diagnosis.told, diagnosis.sections.get("memory")
+    answer = memory_answer(memory) if isinstance(memory, Memory) else None
     return {
         "id": device,
         "at": told.at,
@@ -92,5 +95,6 @@ def _record(diagnosis: ToldDiagnosis, device: DeviceId) -> dict[str, object]:
         "verdict": msgspec.to_builtins(told.verdict),
         "status": health(told.findings),
         "findings": msgspec.to_builtins(told.findings),
+        "memory": msgspec.to_builtins(answer),
         "sections": {name: json.loads(msgspec.json.encode(section)) for name, section in diagnosis.sections.items()},
     }

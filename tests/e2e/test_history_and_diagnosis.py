@@ -145,6 +145,7 @@ def test_as_json_it_is_what_the_devices_own_command_says(world: World) -> None:
     said = json.loads(own.stdout)
     assert told["id"] == world.device and told["relay"] == world.relay.url == said["relay"]
     assert told["status"] == said["status"] and done.returncode == own.returncode
+    assert told.keys() - {"id"} == said.keys()
     assert told["sections"].keys() == said["sections"].keys()
     assert [rung["name"] for rung in told["sections"]["connectivity"]["rungs"]] == list(RUNGS)
     assert [f["code"] for f in told["findings"]] == [f["code"] for f in said["findings"]]
