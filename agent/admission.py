@@ -39,7 +39,10 @@ from transport.relay_address import RelayAddress, parse_address
 MAX_SESSIONS = 64
 """Live sessions of one device, where its memory allows as many: a laptop should not feel its helpers."""
 
-Kind = Literal["shell", "exec", "pty", "sftp", "forward"]
+Kind = Literal["shell", "exec", "pty", "sftp", "forward", "look"]
+
+LOOKING = "view"
+"""A session for this alone starts nothing that a technician chooses, and learns what the device reports by itself."""
 
 CAPABILITY: dict[Kind, str] = {
     "shell": "shell",
@@ -47,6 +50,7 @@ CAPABILITY: dict[Kind, str] = {
     "pty": "shell",
     "sftp": "files",
     "forward": "forward",
+    "look": LOOKING,
 }
 """Which capability, and so which right of the technician, each kind of channel or request needs."""
 
@@ -177,7 +181,7 @@ def admit(
     if live >= MAX_SESSIONS or room < 1:
         why = f"{live} sessions are open already" if live >= MAX_SESSIONS else "too little memory is free"
         raise Refused(f"the device takes no more sessions: {why}", code="too_many_sessions", hint="End one first.")
-    ask_s = _consent(held, view, present=present, now=now)
+    ask_s = _consent(held, view, request.capabilities, present=present, now=now)
     if not nonces.take(request.nonce, monotonic):
         raise Refused(
             "the request was used before, or was never asked for by this device",
@@ -215,10 +219,13 @@ def _relay(held: HeldPolicy, leg_url: str) -> Relay:
     raise Refused("the offer names a relay that is not in the policy", code="unknown_relay")
 
 
-def _consent(held: HeldPolicy, view: DeviceView, *, present: bool, now: float) -> int | None:
-    """Seconds for which the customer is asked, or None where nobody has to be."""
+def _consent(
+    held: HeldPolicy, view: DeviceView, capabilities: tuple[str, ...], *, present: bool, now: float
+) -> int | None:
+    """Seconds for which the customer is asked, or None where nobody has to be: as the rule says, or since a technician
+    only looks."""
     rule = view.consent(held)
-    if _unasked(rule, present=present):
+    if _only_looks(capabilities) or _unasked(rule, present=present):
         # The rule that spares the customer the question must come from a policy in force and understood in full.
         why_not = _why_not_unattended(view, now)
         if why_not is None:
@@ -233,6 +240,10 @@ def _consent(held: HeldPolicy, view: DeviceView, *, present: bool, now: float) -
             hint="Ask the customer to log in and to stay at the device.",
         )
     return rule.wait_s
+
+
+def _only_looks(capabilities: tuple[str, ...]) -> bool:
+    return capabilities == (LOOKING,)
 
 
 def _unasked(rule: ConsentRule, *, present: bool) -> bool:
@@ -277,16 +288,17 @@ def may_go_on(running: Running, *, view: DeviceView, now: float) -> None:
     if now > running.started_at + held.policy.max_session_s:
         raise Ended(f"the policy ends a session after {held.policy.max_session_s} s", ending="policy", code="too_long")
     if not running.asked:
-        _unattended_may_go_on(held, view, now)
+        only_looks = _only_looks(running.verified.request.capabilities)
+        _unattended_may_go_on(held, view, now, only_looks=only_looks)
 
 
-def _unattended_may_go_on(held: HeldPolicy, view: DeviceView, now: float) -> None:
+def _unattended_may_go_on(held: HeldPolicy, view: DeviceView, now: float, *, only_looks: bool) -> None:
     why_not = _why_not_unattended(view, now)
     if why_not is not None:
         ending = "expired" if why_not.reason == "policy_expired" else "policy"
         raise Ended(why_not.message, ending=ending, code=why_not.reason, hint=why_not.hint)
     # Somebody who logs in meanwhile does not end a session that began when nobody was there.
-    if not _unasked(view.consent(held), present=False):
+    if not only_looks and not _unasked(view.consent(held), present=False):
         raise Ended("the policy now wants the customer to be asked on this device", ending="policy")
 
 

@@ -97,6 +97,13 @@ def _parser() -> argparse.ArgumentParser:
         help="look at the device every S seconds (default 300)",
     )
     sub.add_argument(
+        "--sample-every",
+        type=look_period,
+        default=60.0,
+        metavar="S",
+        help="measure load, memory, disk, signal and latency every S seconds (default 60)",
+    )
+    sub.add_argument(
         "--resume-for",
         type=parse_duration,
         default=600,
@@ -120,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--throughput", action="store_true", help="measure how much comes from the relay: costs up to 5 MB"
     )
+    sub.add_argument("--lines", action="store_true", help=argparse.SUPPRESS)  # for the agent, which asks for others
     sub.add_argument("--relay", metavar="URL", help="the relay to look for [the one that this device has joined]")
     sub.add_argument("--pin", metavar="PIN", help="its pin, where --relay is given [by the system's authorities]")
     sub = add("guide", commands.guide, "a short page on what to do; needs no network", "auxilio-agent guide names")

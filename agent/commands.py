@@ -58,7 +58,12 @@ def run(options: argparse.Namespace) -> int:
         stream=sys.stderr,
     )
     if run_agent(
-        options.state, SystemClock(), look_s=options.look_every, resume_for_s=options.resume_for, token=options.join
+        options.state,
+        SystemClock(),
+        look_s=options.look_every,
+        sample_s=options.sample_every,
+        resume_for_s=options.resume_for,
+        token=options.join,
     ):
         print(say("left"))
     return EXIT_OK
@@ -160,6 +165,7 @@ def diagnose(options: argparse.Namespace) -> int:
         html=options.html,
         throughput=options.throughput,
         quiet=not sys.stderr.isatty(),
+        lines=options.lines,
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import statistics
+from collections import deque
 from typing import Protocol, TypeVar
 
 from agent import platform
@@ -47,6 +49,9 @@ LOOK_S = 3.0
 next ping would go on for its rest after waking."""
 
 LINK_PATH = "/v1/link"
+
+MAX_ROUND_TRIPS = 32
+"""That are remembered, of pings that were answered."""
 
 
 class Owner(Protocol):
@@ -113,6 +118,15 @@ class LinkDriver:
         self.address: RelayAddress | None = None
         self.machine = LinkMachine(random.uniform, clock.monotonic(), clock.now(), last=last)
         self.unknown_messages = 0
+        self._pinged: tuple[int, float] | None = None
+        self._round_trips_s: deque[float] = deque(maxlen=MAX_ROUND_TRIPS)
+
+    def take_latency_ms(self) -> float | None:
+        """The median time from a ping to its answer, of the pings since this was asked last; None where there was none.
+        The pings go anyway, so that to know it costs nothing."""
+        round_trips = list(self._round_trips_s)
+        self._round_trips_s.clear()
+        return statistics.median(round_trips) * 1000 if round_trips else None
 
     @property
     def linked(self) -> bool:
@@ -217,7 +231,7 @@ class LinkDriver:
                 continue
             ended = await self._attempt(dial)
             was_linked = self.linked
-            self._connection, self._liveness, self.address = None, None, None
+            self._connection, self._liveness, self.address, self._pinged = None, None, None, None
             now = self._clock.monotonic()
             self.machine.on_ended(
                 ended.reason,
@@ -337,6 +351,7 @@ class LinkDriver:
             elif isinstance(message, Ping):
                 self.send(Pong(id=message.id))
             elif isinstance(message, Pong):
+                self._note_round_trip(message.id)
                 if liveness.on_pong(message.id, self._clock.monotonic()):
                     log.info("the relay answered: the link stands")
             elif isinstance(message, Goodbye):
@@ -352,7 +367,13 @@ class LinkDriver:
             for effect in liveness.on_tick(self._clock.monotonic()):
                 if isinstance(effect, Dead):
                     raise _Ended(effect.reason)
+                self._pinged = (effect.id, self._clock.monotonic())
                 self.send(Ping(id=effect.id))
+
+    def _note_round_trip(self, id: int) -> None:
+        if self._pinged is not None and self._pinged[0] == id:
+            self._round_trips_s.append(self._clock.monotonic() - self._pinged[1])
+            self._pinged = None
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
 
 from agent.session.journal import Journal
 
@@ -32,10 +33,32 @@ async def end_all(tasks: Iterable[asyncio.Task[None]]) -> None:
     """Cancel them until they have ended.
 
     Once is not always enough: a task group of which a child fails while the group is being cancelled raises that
-    failure and no cancellation, and who catches failures to try again, as a link does, has swallowed it then.
+    failure and no cancellation, and who catches failures to try again, as a link does, has swallowed it then. Whoever
+    is cancelled meanwhile still waits for them.
     """
-    left = set(tasks)
+    left, cancelled = set(tasks), False
     while left:
         for task in left:
             task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        try:
+            _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
+        except asyncio.CancelledError:
+            left, cancelled = {task for task in left if not task.done()}, True
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+async def side_by_side(*parts: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Until cancelled, or one fails; no part is left behind then. Raises what failed first.
+
+    A task group alone would cancel its tasks once, and wait for ever for one that has swallowed it.
+    """
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(part()) for part in parts]
+            try:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                await end_all(running)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from group

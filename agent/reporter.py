@@ -35,6 +35,7 @@ from protocol.errors import AuxilioError
 from protocol.ids import Sha256
 from protocol.link import ReportAck, ReportMissing, ReportSent
 from protocol.report import Report, SectionRef
+from protocol.sections.base import Section
 from protocol.statement import REPORT, seal_statement
 from protocol.system_clock import Clock
 from transport.blobs import put_blob
@@ -130,6 +131,14 @@ class Reporter:
             if isinstance(exc, CorruptState):
                 self._state.move_aside("reports.json")
             return _Known()
+
+    @property
+    def on_battery(self) -> bool:
+        return self._machine.on_battery
+
+    def held(self, name: str) -> Section | None:
+        """A section as it was made last."""
+        return self._facts.held.get(name)
 
     # -- the link ---------------------------------------------------------------------------------------------------
 

@@ -196,6 +196,11 @@ class ReportMachine:
         for name in self._due:
             self._due[name] = now + self._look_s
 
+    @property
+    def on_battery(self) -> bool:
+        """What the battery section said last."""
+        return self._on_battery
+
     # -- sending ------------------------------------------------------------------------------------------------
 
     def link_up(self, relay_has: int, now: float) -> list[Effect]:

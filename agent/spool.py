@@ -1,8 +1,9 @@
-"""What waits on the device until the relay has acknowledged it: reports and their sections, in SQLite.
+"""What waits on the device until the relay has acknowledged it: reports, their sections, and samples, in SQLite.
 
 Durable: a report is on the disk before it is sent, and leaves it only when the relay said that it is committed.
-Bounded: when it is full, the oldest unacknowledged reports go first, since the newest says the same and more; the
-newest one is never dropped. The numbers of reports never repeat, even after the file was lost (see `next_number`).
+Bounded: when it is full, the oldest samples are thinned first (sample_spool.py); then the oldest unacknowledged
+reports go, since the newest says the same and more. The newest one, with its findings and outages, is never dropped.
+The numbers of reports never repeat, even after the file was lost (see `next_number`).
 
 A full disk is Unavailable and harms nothing that is stored. A damaged file is moved aside and a new one begun, when
 the spool is opened as when the damage shows later: what it held is said anew, for its reports are not to be had.
@@ -21,6 +22,7 @@ from typing import NoReturn
 
 import msgspec
 
+from agent import sample_spool
 from protocol.codec import decode, encode
 from protocol.errors import BadMessage, Unavailable
 from protocol.ids import Sha256, sha256
@@ -47,16 +49,17 @@ KEEP_FREE_PARTS = 8
 LITTLE_SPACE_BYTES = 1024 * 1024
 """With less than it on the disk, an error in writing means that the disk is full, whatever SQLite calls it."""
 
-SCHEMA_VERSION = 1
-"""A file of another version is a later release's, and cannot be read: it is moved aside like a damaged one."""
+SCHEMA_VERSION = 2
+"""A file of a higher version is a later release's, and cannot be read: it is moved aside like a damaged one."""
 
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS reports (number INTEGER PRIMARY KEY, signed BLOB NOT NULL, size INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS blobs (sha256 TEXT PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS uses (number INTEGER NOT NULL, name TEXT NOT NULL, sha256 TEXT NOT NULL,
     PRIMARY KEY (number, name)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS uses_sha256 ON uses (sha256);
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+{sample_spool.SCHEMA}
 """
 
 
@@ -69,11 +72,14 @@ class SpooledReport(msgspec.Struct, frozen=True):
 
 
 class SpoolStatus(msgspec.Struct, frozen=True):
-    """reports: waiting.  bytes: stored.  dropped: reports given up for want of room since the spool began."""
+    """reports: waiting.  bytes: stored.  dropped: reports given up for want of room since the spool began.
+
+    samples: that are in no batch yet."""
 
     reports: int
     bytes: int
     dropped: int
+    samples: int = 0
 
 
 class SpoolDamaged(Unavailable):
@@ -97,12 +103,12 @@ class Spool:
         self.moved_aside: Path | None = None
         try:
             try:
-                self._db = self._open()
+                self.db = self._open()
             except sqlite3.DatabaseError as exc:
                 if not _is_damage(exc):
                     raise
                 self._move_aside()
-                self._db = self._open()
+                self.db = self._open()
         except (sqlite3.DatabaseError, OSError) as exc:
             raise self._unavailable(exc) from exc
 
@@ -118,7 +124,7 @@ class Spool:
             db.execute(f"PRAGMA journal_size_limit={MAX_WAL_BYTES}")
             db.execute("PRAGMA synchronous=FULL")  # in WAL, anything less may lose a commit with the power
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA_VERSION):
+            if version not in range(SCHEMA_VERSION + 1):
                 raise _Unreadable(f"a later release made it (version {version})")
             if version != SCHEMA_VERSION:  # writes, and so needs room, only where there is something to write
                 db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
@@ -141,7 +147,7 @@ class Spool:
         self.moved_aside = aside
 
     @contextmanager
-    def _failures(self) -> Iterator[None]:
+    def failures(self) -> Iterator[None]:
         """Raises Unavailable, or SpoolDamaged after a new spool was begun, for what SQLite raises."""
         try:
             yield
@@ -151,10 +157,10 @@ class Spool:
             self._begin_anew(exc)
 
     def _begin_anew(self, damage: Exception) -> NoReturn:
-        self._db.close()
+        self.db.close()
         try:
             self._move_aside()
-            self._db = self._open()
+            self.db = self._open()
         except (sqlite3.DatabaseError, OSError) as exc:
             raise self._unavailable(exc) from exc
         name = self.moved_aside.name if self.moved_aside else ""
@@ -180,20 +186,20 @@ class Spool:
             return False
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._failures():
-            self._db.execute("BEGIN IMMEDIATE")
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        with self.failures():
+            self.db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
-                self._db.execute("COMMIT")
+                yield self.db
+                self.db.execute("COMMIT")
             except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+                if self.db.in_transaction:
+                    self.db.execute("ROLLBACK")
                 raise
 
     def last_number(self) -> int:
         """The highest number that was used here; 0: none, or the file was lost."""
-        return self._state("last_number")
+        return self.state("last_number")
 
     def next_number(self, relay_has: int) -> int:
         """The number for the next report: above every one used here and `relay_has`, the relay's last."""
@@ -206,8 +212,8 @@ class Spool:
         """
         body = encode(signed)
         sections = tuple(sections)
-        self._check_room(len(body) + sum(len(data) for _, _, data in sections if data is not None))
-        with self._transaction() as db:
+        self.check_room(len(body) + sum(len(data) for _, _, data in sections if data is not None))
+        with self.transaction() as db:
             db.execute("INSERT INTO reports VALUES (?, ?, ?)", (number, body, len(body)))
             for name, digest, data in sections:
                 db.execute("INSERT INTO uses VALUES (?, ?, ?)", (number, name, digest))
@@ -216,27 +222,32 @@ class Spool:
             db.execute("INSERT OR REPLACE INTO state VALUES ('last_number', ?)", (number,))
             self._thin(db)
 
-    def _check_room(self, size: int) -> None:
+    def check_room(self, size: int) -> None:
         """Raises Unavailable where storing `size` bytes would make the disk too full."""
         if not self._has_room(size):
-            self._give_back(-1)
-        with self._failures():
+            self.give_back(-1)
+        with self.failures():
             if not self._has_room(size):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _has_room(self, size: int) -> bool:
         """`size` bytes go to the log first, then to the file, as does what is in the log already."""
-        with self._failures():
+        with self.failures():
             disk = shutil.disk_usage(self._path.parent)
             log = self._path.with_name(self._path.name + "-wal")
             needed = 2 * size + (log.stat().st_size if log.exists() else 0)
         return disk.free >= needed + min(KEEP_FREE_BYTES, disk.total // KEEP_FREE_PARTS)
 
     def _thin(self, db: sqlite3.Connection) -> None:
-        """Give up the oldest reports while there is too much, never the newest."""
+        """While there is too much, thin the samples, then give up the oldest reports, never the newest."""
         while True:
             count, oldest = db.execute("SELECT count(*), min(number) FROM reports").fetchone()
-            if count <= 1 or (count <= self._max_reports and self._bytes(db) <= self._max_bytes):
+            if count <= self._max_reports:
+                if self._bytes(db) <= self._max_bytes:
+                    return
+                if sample_spool.thin(db):
+                    continue
+            if count <= 1:
                 return
             db.execute("DELETE FROM reports WHERE number = ?", (oldest,))
             self._forget_unused(db)
@@ -249,19 +260,18 @@ class Spool:
 
     @staticmethod
     def _bytes(db: sqlite3.Connection) -> int:
-        query = (
-            "SELECT (SELECT coalesce(sum(size), 0) FROM reports) + (SELECT coalesce(sum(length(data)), 0) FROM blobs)"
-        )
+        reports = "(SELECT coalesce(sum(size), 0) FROM reports) + (SELECT coalesce(sum(length(data)), 0) FROM blobs)"
+        query = f"SELECT {reports} + {sample_spool.BYTES}"
         total: int = db.execute(query).fetchone()[0]
         return total
 
     def report(self, number: int) -> SpooledReport | None:
         """The report with this number, or None where it is not kept any more or cannot be read."""
-        with self._failures():
-            row = self._db.execute("SELECT signed FROM reports WHERE number = ?", (number,)).fetchone()
+        with self.failures():
+            row = self.db.execute("SELECT signed FROM reports WHERE number = ?", (number,)).fetchone()
             if row is None:
                 return None
-            uses = self._db.execute("SELECT name, sha256 FROM uses WHERE number = ?", (number,)).fetchall()
+            uses = self.db.execute("SELECT name, sha256 FROM uses WHERE number = ?", (number,)).fetchall()
         try:
             return SpooledReport(number, decode(row[0], Signed), dict(uses))
         except BadMessage:
@@ -269,56 +279,57 @@ class Spool:
 
     def waiting(self) -> tuple[int, ...]:
         """Numbers of the reports that wait, ascending."""
-        with self._failures():
-            rows = self._db.execute("SELECT number FROM reports ORDER BY number").fetchall()
+        with self.failures():
+            rows = self.db.execute("SELECT number FROM reports ORDER BY number").fetchall()
         return tuple(row[0] for row in rows)
 
     def blob(self, digest: Sha256) -> bytes | None:
         """The bytes of a section that a waiting report names, or None where they are not kept, or not as they were."""
-        with self._failures():
-            row = self._db.execute("SELECT data FROM blobs WHERE sha256 = ?", (digest,)).fetchone()
+        with self.failures():
+            row = self.db.execute("SELECT data FROM blobs WHERE sha256 = ?", (digest,)).fetchone()
         if row is None or sha256(bytes(row[0])) != digest:
             return None  # what is damaged would be uploaded under another name, and be missing for ever
         return bytes(row[0])
 
     def acknowledged(self, number: int) -> None:
         """The relay committed this report. Older ones it has, or they no longer matter: they go too."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("DELETE FROM reports WHERE number <= ?", (number,))
             self._forget_unused(db)
-        self._give_back()
+        self.give_back()
 
     def discard(self, number: int) -> None:
         """The relay will never take this report (it refused it for good). Older ones stay."""
-        with self._transaction() as db:
+        with self.transaction() as db:
             db.execute("DELETE FROM reports WHERE number = ?", (number,))
             self._forget_unused(db)
-        self._give_back()
+        self.give_back()
 
-    def _give_back(self, most_free_pages: int = MAX_FREE_PAGES) -> None:
+    def give_back(self, most_free_pages: int = MAX_FREE_PAGES) -> None:
         """After a long time without a relay the file is large and empty: return it to the disk."""
         try:
-            with self._failures():
-                if self._db.execute("PRAGMA freelist_count").fetchone()[0] > most_free_pages:
+            with self.failures():
+                if self.db.execute("PRAGMA freelist_count").fetchone()[0] > most_free_pages:
                     # A script: `execute` would take one step of it, which is one page.
-                    self._db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
+                    self.db.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);")
         except SpoolDamaged:
             raise
         except Unavailable:
             pass  # needs room itself, and can wait: what was to be forgotten is
 
     def status(self) -> SpoolStatus:
-        with self._failures():
-            count = self._db.execute("SELECT count(*) FROM reports").fetchone()[0]
-            return SpoolStatus(count, self._bytes(self._db), self._state("dropped"))
+        with self.failures():
+            count = self.db.execute("SELECT count(*) FROM reports").fetchone()[0]
+            samples = self.db.execute("SELECT count(*) FROM samples").fetchone()[0]
+            return SpoolStatus(count, self._bytes(self.db), self.state("dropped"), samples)
 
-    def _state(self, name: str) -> int:
-        with self._failures():
-            row = self._db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+    def state(self, name: str) -> int:
+        with self.failures():
+            row = self.db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
         return row[0] if row else 0
 
     def close(self) -> None:
-        self._db.close()
+        self.db.close()
 
 
 class _Unreadable(sqlite3.DatabaseError):
@@ -343,7 +354,8 @@ def read_spool_status(path: Path) -> SpoolStatus | None:
         try:
             count = db.execute("SELECT count(*) FROM reports").fetchone()[0]
             dropped = db.execute("SELECT value FROM state WHERE name = 'dropped'").fetchone()
-            return SpoolStatus(count, Spool._bytes(db), dropped[0] if dropped else 0)
+            samples = db.execute("SELECT count(*) FROM samples").fetchone()[0]
+            return SpoolStatus(count, Spool._bytes(db), dropped[0] if dropped else 0, samples)
         finally:
             db.close()
     except (sqlite3.Error, OSError):

@@ -12,12 +12,12 @@ import logging
 import os
 import signal
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from agent import platform
 from agent.admission import DeviceView
 from agent.control import ControlRequest, ControlServer, Peer, check_peer, socket_path
+from agent.diagnosis.remote import look_command
 from agent.diagnosis.sections import Surroundings
 from agent.documents import Documents
 from agent.fetching import Fetcher
@@ -30,10 +30,11 @@ from agent.offers import Offers
 from agent.outages import OutageLog
 from agent.parts import end_all, keep_going
 from agent.release import RELEASE
-from agent.report_desk import ReportDesk
-from agent.reporter import Reporter
+from agent.report_wiring import report_desk
 from agent.reporting import CHEAP_S
+from agent.sampling import SAMPLE_S
 from agent.session.desk import SessionDesk
+from agent.session.looks import Looks
 from agent.session.overview import PendingConsent
 from agent.state import StateDir
 from agent.status import files_status, running_status
@@ -51,6 +52,7 @@ from protocol.link import (
     Hello,
     ReportAck,
     ReportMissing,
+    SamplesAck,
     SessionClose,
     SessionOffer,
     ToAgent,
@@ -82,9 +84,17 @@ class Agent:
     """One agent over one state directory, from construction to the end of `run`."""
 
     def __init__(
-        self, state: StateDir, clock: Clock, *, look_s: float = CHEAP_S, resume_for_s: float = RESUME_FOR_S
+        self,
+        state: StateDir,
+        clock: Clock,
+        *,
+        look_s: float = CHEAP_S,
+        sample_s: float = SAMPLE_S,
+        resume_for_s: float = RESUME_FOR_S,
     ) -> None:
-        """look_s: between two looks at the device, seconds.  resume_for_s: for which a session outlives its leg.
+        """look_s: between two looks at the device, seconds.  sample_s: between two samples.
+
+        resume_for_s: for which a session outlives its leg.
 
         The state's lock is held until this process ends. Raises NotJoined, CorruptState, Unavailable.
         """
@@ -115,23 +125,23 @@ class Agent:
             way=self.way,
             resume_for_s=resume_for_s,
             away=self.link.session_lost,
+            looks=Looks(look_command(state.path)),
         )
         self.introducer = Introducer(state, self.documents, self.membership.organisation, self.journal, self.link.hurry)
         self.offers = Offers(self.fetcher, self.desk.offer)
         self._outages = OutageLog(state)
-        make_reporter = partial(
-            Reporter,
+        self.reports = report_desk(
             state,
             membership=self.membership,
             keys=self.keys,
+            documents=self.documents,
             clock=clock,
-            now=self.documents.now,
-            send=self.link.send,
+            link=self.link,
             journal=self.journal,
             surroundings=Surroundings(self.documents, lambda: self._way, self._outages),
             look_s=look_s,
+            sample_s=sample_s,
         )
-        self.reports = ReportDesk(state.path, self.journal, make_reporter)
         self._control = ControlServer(
             socket_path(self.state.path), self._command, own_uid=_own_uid(), leaders=self.desk.process_ids
         )
@@ -250,7 +260,7 @@ class Agent:
         self._outages.link_up(self.documents.now())
         self.fetcher.link_up(relay, welcome.blob_token)
         self.desk.link_up(frozenset(welcome.guarded_ports))
-        self.reports.link_up(relay, welcome.blob_token, welcome.report)
+        self.reports.link_up(relay, welcome)
 
     def _remember(self, relay: RelayAddress) -> None:
         """So that a relay that is gone is not dialled first after each start."""
@@ -290,6 +300,8 @@ class Agent:
                 self.reports.on_ack(message)
             case ReportMissing():
                 self.reports.on_missing(message)
+            case SamplesAck():
+                self.reports.on_samples_ack(message)
             case Announced():
                 self.fetcher.announced(message)
             case Goodbye(reason=reason):

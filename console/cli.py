@@ -27,6 +27,7 @@ COMMANDS = {
     "findings": ("console.commands.findings", "findings"),
     "software": ("console.commands.software", "software"),
     "show": ("console.commands.show", "show"),
+    "diagnose": ("console.commands.diagnose", "diagnose"),
     "forward": ("console.commands.forward", "forward"),
     "ssh": ("console.commands.ssh", "ssh"),
     "cp": ("console.commands.cp", "cp"),

@@ -19,6 +19,7 @@ from protocol.api import (
     Published,
     PublishPolicy,
     RelayInfo,
+    SampleSeries,
     Session,
     SessionNonce,
     SessionStarted,
@@ -117,6 +118,10 @@ class Relay:
     async def findings(self, query: dict[str, str | int], after: str | None, limit: int) -> FindingsPage:
         """query: of selector, code, severity those that are not all."""
         return await self._call("GET", "/v1/findings", FindingsPage, query=_paged(query, after, limit))
+
+    async def samples(self, device: DeviceId, since_at: int, until_at: int) -> SampleSeries:
+        query: dict[str, str | int] = {"since": since_at, "until": until_at}
+        return await self._call("GET", f"/v1/devices/{device}/samples", SampleSeries, query=query)
 
     async def section(self, name: Sha256) -> bytes:
         """A section's bytes, verified against their hash."""

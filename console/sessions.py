@@ -56,6 +56,7 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Reached(msgspec.Struct, frozen=True):
+    device: DeviceId
     session: SessionId
     account: str
     leg: Leg
@@ -108,7 +109,7 @@ async def reach(desk: Desk, wish: Wish, watcher: Watcher, *, resume_for_s: float
     except BaseException:
         await give_up(desk, request.session)
         raise
-    return Reached(request.session, request.account, leg)
+    return Reached(request.device, request.session, request.account, leg)
 
 
 async def _dial_again(desk: Desk, request: SessionRequest, signed: Signed) -> Connection:

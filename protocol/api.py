@@ -149,6 +149,28 @@ class DevicePage(Record, frozen=True, kw_only=True):
     total: Count
 
 
+class SampleBucket(Record, frozen=True, kw_only=True):
+    """at: when it begins, Unix seconds.  values: by metric: how many samples, their mean, the least and the most."""
+
+    at: Count
+    values: dict[str, tuple[Count, float, float, float]]
+
+
+class SampleSeries(Record, frozen=True, kw_only=True):
+    """GET /v1/devices/{id}/samples?since=&until=&step=. What the device measured between two instants, Unix seconds.
+
+    step_s: of the buckets; 0: the device's own signed batches (protocol/samples.py), which a console verifies. Buckets
+    are the relay's word.  more: there is more than fits, and older ones were left out.
+    """
+
+    step_s: Count
+    since_at: Count
+    until_at: Count
+    batches: tuple[Signed, ...] = ()
+    buckets: tuple[SampleBucket, ...] = ()
+    more: bool = False
+
+
 class SessionNonce(Record, frozen=True, kw_only=True):
     """POST /v1/devices/{id}/sessions/nonce: a nonce of the device's pool, and what the device holds."""
 

@@ -58,6 +58,7 @@ class Welcome(Record, frozen=True, kw_only=True, tag="welcome"):
 
     heartbeat_s: what the relay pings by.  blob_token: bearer for GET/PUT /v1/blobs of this device.
     charter, record: highest numbers that the relay holds for it (0: none).  report: last report number it committed.
+    samples: number of the last batch of samples it committed; None: it takes none.
     guarded_ports: of the relay's machine, that no forward may reach: where agent and relay share one. It only forbids.
     """
 
@@ -68,6 +69,7 @@ class Welcome(Record, frozen=True, kw_only=True, tag="welcome"):
     policy: PolicyNumber
     record: int
     report: int
+    samples: int | None = None
     guarded_ports: tuple[int, ...] = ()
 
 
@@ -90,6 +92,12 @@ class ReportMissing(Record, frozen=True, kw_only=True, tag="report_missing"):
 
     number: int
     sha256s: tuple[Sha256, ...]
+
+
+class SamplesAck(Record, frozen=True, kw_only=True, tag="samples_ack"):
+    """The batch of samples with this number, and every one before it, is committed: the agent may forget it."""
+
+    number: int
 
 
 class SessionOffer(Record, frozen=True, kw_only=True, tag="session_offer"):
@@ -162,6 +170,12 @@ class ReportSent(Record, frozen=True, kw_only=True, tag="report"):
     report: Signed
 
 
+class SamplesSent(Record, frozen=True, kw_only=True, tag="samples"):
+    """samples: a SampleBatch in report@auxilio. One is under way at a time, in the order of their numbers."""
+
+    samples: Signed
+
+
 class Nonces(Record, frozen=True, kw_only=True, tag="nonces"):
     """Session nonces (base64url of NONCE_BYTES) that the relay may hand to consoles. valid_s: how long each lives."""
 
@@ -218,12 +232,23 @@ class Pong(Record, frozen=True, kw_only=True, tag="pong"):
 
 
 ToAgent = (
-    Challenge | Welcome | Documents | ReportAck | ReportMissing | SessionOffer | SessionClose | Goodbye | Ping | Pong
+    Challenge
+    | Welcome
+    | Documents
+    | ReportAck
+    | ReportMissing
+    | SamplesAck
+    | SessionOffer
+    | SessionClose
+    | Goodbye
+    | Ping
+    | Pong
 )
 ToRelay = (
     Hello
     | Held
     | ReportSent
+    | SamplesSent
     | Nonces
     | SessionWaiting
     | SessionAccepted
@@ -261,14 +286,23 @@ def _decode(text: str | bytes, types: dict[object, type[Record]]) -> Record | Un
     return message
 
 
+_NUMBERS: dict[type, tuple[str, ...]] = {
+    Welcome: ("report", "samples"),
+    ReportAck: ("number",),
+    SamplesAck: ("number",),
+}
+"""Fields that number reports, or batches of samples."""
+
+
 def decode_to_agent(text: str | bytes) -> ToAgent | UnknownMessage:
     """Raises BadMessage, also for an id that is none, and for a number that no report can have."""
     message = _decode(text, _TO_AGENT)
     if isinstance(message, SessionOffer):
         parse_session_id(message.session)
-    number = {Welcome: "report", ReportAck: "number"}.get(type(message))
-    if number is not None and not 0 <= getattr(message, number) <= MAX_REPORT_NUMBER:
-        raise BadMessage("not a number of a report")
+    for field in _NUMBERS.get(type(message), ()):
+        number = getattr(message, field)
+        if number is not None and not 0 <= number <= MAX_REPORT_NUMBER:
+            raise BadMessage("not a number of a report")
     return message  # type: ignore[return-value]  # the table holds ToAgent's members alone
 
 

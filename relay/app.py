@@ -40,6 +40,7 @@ from relay.nonces import LoginNonces
 from relay.quotas import Quotas
 from relay.release import RELEASE
 from relay.reports import Reports
+from relay.samples import expire
 from relay.services import Services
 from relay.sessions import Sessions
 from relay.stopping import REASON, Stopping
@@ -55,6 +56,9 @@ SEEN_PERIOD_S = 60.0
 """How often it is written down that devices which are online still are: what a crash may forget."""
 
 SWEEP_PERIOD_S = 600.0
+EXPIRE_PERIOD_S = 300.0
+"""How often old samples are looked for: little goes each time, and none is kept much longer than it was to be."""
+
 STOP_WITHIN_S = 10.0
 """For agents to take their goodbye and legs to close; then they are cut."""
 
@@ -119,6 +123,7 @@ async def _serve(
         services.inventories.run(),
         _every(SEEN_PERIOD_S, lambda: _write_seen(services)),
         _every(SWEEP_PERIOD_S, lambda: _sweep(services)),
+        _every(EXPIRE_PERIOD_S, lambda: _expire_samples(services)),
         *([files.watch()] if files else []),
     ]
     async with asyncio.TaskGroup() as tasks:
@@ -305,6 +310,12 @@ async def _sweep(services: Services) -> None:
     dropped = await sweep(services.store, services.clock)
     if dropped:
         logs.info("swept", blobs=dropped)
+
+
+async def _expire_samples(services: Services) -> None:
+    dropped = await expire(services.store, services.clock.now())
+    if dropped:
+        logs.info("samples_expired", rows=dropped)
 
 
 # -- stopping -------------------------------------------------------------------------------------------------------

@@ -13,12 +13,11 @@ import contextlib
 from collections.abc import Callable
 
 import msgspec
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import WSMsgType, web
 
-from protocol.authority import MAX_FORKS
 from protocol.codec import MAX_MESSAGE_BYTES, decode, encode
-from protocol.errors import AuxilioError, BadMessage, PeerFault, Refused, Unavailable
-from protocol.ids import DeviceId, OrganisationId, Sha256, device_id, parse_sha256
+from protocol.errors import AuxilioError, PeerFault, Refused, Unavailable
+from protocol.ids import DeviceId, OrganisationId, device_id
 from protocol.keys import parse_public_line
 from protocol.link import (
     VERSIONS,
@@ -29,11 +28,12 @@ from protocol.link import (
     Hello,
     Nonces,
     Ping,
-    PolicyNumber,
     Pong,
     ReportAck,
     ReportMissing,
     ReportSent,
+    SamplesAck,
+    SamplesSent,
     SessionAccepted,
     SessionAway,
     SessionEnded,
@@ -42,7 +42,6 @@ from protocol.link import (
     ToRelay,
     UnknownMessage,
     Welcome,
-    decode_to_relay,
 )
 from protocol.liveness import PERIOD_S, Liveness, SendPing
 from protocol.login import NONCE_BYTES, LinkStatement, check_audience
@@ -51,16 +50,18 @@ from protocol.system_clock import Clock
 from relay import logs
 from relay.admission import Buckets
 from relay.authorities import Authorities, Organisation
+from relay.link_words import hashes_of, message_of, order_of, seen_of
 from relay.links import REVOKED_RETURN_S, Link, Links
 from relay.logins import make_token
 from relay.metrics import Metrics
 from relay.reports import Accepted, Reports
+from relay.samples import accept_samples
 from relay.sessions import Sessions
 from relay.splice import close_reason
 from relay.stopping import Restarting, Stopping
 from relay.store import devices
-from relay.store.devices import DeviceKey, Seen
-from relay.store.store import Store, storable, storable_number
+from relay.store.devices import DeviceKey
+from relay.store.store import Store, storable_number
 
 HELLO_WITHIN_S = 10.0
 SEND_WITHIN_S = 60.0
@@ -143,7 +144,7 @@ class LinkDriver:
         challenge = Challenge(nonce=nonce, relay_time=int(self._clock.now()), versions=VERSIONS)
         async with asyncio.timeout(HELLO_WITHIN_S):
             await socket.send_str(encode(challenge).decode("utf-8"))
-            hello = _message(await socket.receive())
+            hello = message_of(await socket.receive())
         if not isinstance(hello, Hello):
             raise PeerFault("a link begins with hello", code="no_hello")
         records_put = self._links.records_put
@@ -153,7 +154,7 @@ class LinkDriver:
             (held.id, key.id),
             relay=statement.relay,
             device_key=key.line,
-            seen=_seen(hello, address),
+            seen=seen_of(hello, address),
             record=hello.record,
             record_told=key.record_number,
             records_put=records_put,
@@ -168,6 +169,7 @@ class LinkDriver:
                 policy=held.authority.policy_order,
                 record=key.record_number,
                 report=key.report_number,
+                samples=key.samples_number,
                 guarded_ports=self.guarded_ports,
             )
         )
@@ -292,7 +294,7 @@ class LinkDriver:
             now = self._clock.monotonic()
             liveness.heard(now)
             try:
-                await self._hear(link, _message(received), liveness)
+                await self._hear(link, message_of(received), liveness)
             except Unavailable as exc:
                 # The store did not take it: the agent keeps what it has, comes back and sends it again.
                 logs.warning("link_paused", device=link.key[1], reason=exc.reason)
@@ -313,11 +315,13 @@ class LinkDriver:
                 liveness.on_pong(id_, self._clock.monotonic())
             case ReportSent(report=signed):
                 await self._report(link, signed)
+            case SamplesSent(samples=signed):
+                await self._samples(link, signed)
             case Nonces(nonces=nonces, valid_s=valid_s):
                 link.nonces.add(nonces, valid_s, self._clock.monotonic())
             case Held():
                 charter, record = storable_number(message.charter), storable_number(message.record)
-                self._links.holds(link, charter, _order(message.policy), record, _hashes(message.forks))
+                self._links.holds(link, charter, order_of(message.policy), record, hashes_of(message.forks))
                 if message.refused:
                     logs.warning("documents_refused", device=link.key[1], refused=" ".join(message.refused[:8]))
             case SessionWaiting() | SessionAccepted() | SessionRefused() | SessionAway() | SessionEnded():
@@ -326,6 +330,18 @@ class LinkDriver:
                 self._metrics.unknown_messages.inc()
             case Hello():
                 raise PeerFault("a second hello", code="second_hello")
+
+    async def _samples(self, link: Link, signed: Signed) -> None:
+        organisation, device = link.key
+        try:
+            number, is_new = await accept_samples(
+                self._store, organisation, device, link.device_key, signed, now=self._clock.now()
+            )
+        except AuxilioError:
+            self._metrics.samples.labels(outcome="refused").inc()
+            raise
+        self._metrics.samples.labels(outcome="committed" if is_new else "known").inc()
+        link.send(SamplesAck(number=number))
 
     async def _report(self, link: Link, signed: Signed) -> None:
         try:
@@ -346,38 +362,6 @@ class LinkDriver:
 
 def _unknown_device() -> Refused:
     return Refused("this relay does not know the device", code="unknown_device")
-
-
-def _message(received: WSMessage) -> ToRelay | UnknownMessage:
-    """Raises BadMessage; ConnectionError where the socket ended instead."""
-    if received.type is WSMsgType.TEXT:
-        return decode_to_relay(received.data)
-    if received.type is WSMsgType.ERROR:
-        raise BadMessage("not a WebSocket message, or a message that is too long")
-    if received.type is WSMsgType.BINARY:
-        raise BadMessage("binary data on a link")
-    raise ConnectionResetError("the link ended before hello")
-
-
-def _seen(hello: Hello, address: str) -> Seen:
-    return Seen(
-        address=address,
-        agent=storable(hello.agent, 64),
-        charter=storable_number(hello.charter),
-        policy=_order(hello.policy),
-        offline_reason=storable(hello.offline_reason, 300),
-        offline_since_at=storable_number(hello.offline_since_at),
-        forks=_hashes(hello.forks),
-    )
-
-
-def _order(policy: PolicyNumber) -> PolicyNumber:
-    return PolicyNumber(epoch=storable_number(policy.epoch), number=storable_number(policy.number))
-
-
-def _hashes(claimed: tuple[Sha256, ...]) -> tuple[Sha256, ...]:
-    """Raises BadMessage."""
-    return tuple(parse_sha256(name) for name in claimed[:MAX_FORKS])
 
 
 def _cut(socket: web.WebSocketResponse) -> None:

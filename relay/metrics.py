@@ -26,6 +26,7 @@ class Metrics:
             "auxilio_connections_refused", "Connections not taken.", ["why"], registry=registry
         )
         self.reports = Counter("auxilio_reports", "Reports received.", ["outcome"], registry=registry)
+        self.samples = Counter("auxilio_samples", "Batches of samples received.", ["outcome"], registry=registry)
         self.sessions_over = Counter("auxilio_sessions_over", "Sessions that are over.", ["state"], registry=registry)
         self.spliced_bytes = Counter("auxilio_spliced_bytes", "Bytes passed on between legs.", registry=registry)
         self.blob_bytes = Counter("auxilio_blob_bytes", "Bytes of blobs.", ["direction"], registry=registry)

@@ -23,15 +23,25 @@ from transport.ways import Ways
 
 
 def diagnose_command(
-    state: Path, *, relay: str | None, pin: str | None, as_json: bool, html: Path | None, throughput: bool, quiet: bool
+    state: Path,
+    *,
+    relay: str | None,
+    pin: str | None,
+    as_json: bool,
+    html: Path | None,
+    throughput: bool,
+    quiet: bool,
+    lines: bool = False,
 ) -> int:
     """Print what was found, or write it; return the exit status.
 
-    throughput: measure that as well.
+    throughput: measure that as well.  lines: for a technician who is elsewhere: as it goes, in JSON.
     relay, pin: whom to look for, where this device has joined nobody, or where another one is meant.
     Raises ConfigInvalid (bad_relay_address, bad_pin), Unavailable (the file cannot be written).
     """
     target = _given(relay, pin) if relay is not None else _known(state)
+    if lines:
+        return _in_lines(target)
     told = (lambda name: None) if quiet or as_json else print_progress(sys.stderr)
     diagnosis = asyncio.run(diagnose(target, SystemClock(), throughput=throughput, told=told))
     if html is not None:
@@ -42,6 +52,15 @@ def diagnose_command(
         print_diagnosis(diagnosis, language())
     else:
         print(say("page_written", file=html))
+    return diagnosis.exit_status
+
+
+def _in_lines(target: Target) -> int:
+    from agent.diagnosis.remote import last_line, tell_lines
+
+    out = sys.stdout.buffer.raw if hasattr(sys.stdout.buffer, "raw") else sys.stdout.buffer  # each line as it comes
+    diagnosis = asyncio.run(diagnose(target, SystemClock(), told=tell_lines(out.write)))
+    last_line(sys.stdout.buffer.write, diagnosis)
     return diagnosis.exit_status
 
 

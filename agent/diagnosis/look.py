@@ -16,7 +16,7 @@ from agent.findings.known import Known
 from agent.findings.thresholds import Thresholds
 from agent.release import RELEASE
 from guidance.memory import memory_answer
-from protocol.errors import EXIT_BROKEN, EXIT_OK, EXIT_WARNINGS
+from protocol.diagnosis import EXITS, health
 from protocol.sections.base import Section
 from protocol.sections.catalogue import decode_section
 from protocol.sections.connectivity import Connectivity, Rung
@@ -59,11 +59,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """0 healthy, else by the worst finding; what is only worth knowing is no illness."""
-        severities = {finding.severity for finding in self.findings.findings}
-        if "error" in severities:
-            return EXIT_BROKEN
-        return EXIT_WARNINGS if "warning" in severities else EXIT_OK
+        """0 healthy, else by the worst finding."""
+        return EXITS[health(self.findings.findings)]
 
 
 async def diagnose(
@@ -122,7 +119,7 @@ def as_record(diagnosis: Diagnosis) -> dict[str, Any]:
         "at": int(diagnosis.at),
         "relay": diagnosis.target.address.url if diagnosis.target.address else None,
         "verdict": msgspec.to_builtins(verdict) if verdict is not None else None,
-        "status": {EXIT_OK: "healthy", EXIT_WARNINGS: "warnings", EXIT_BROKEN: "broken"}[diagnosis.exit_status],
+        "status": health(diagnosis.findings.findings),
         "findings": [msgspec.to_builtins(finding) for finding in diagnosis.findings.findings],
         "memory": msgspec.to_builtins(answer) if answer is not None else None,
         "sections": {name: msgspec.to_builtins(section) for name, section in diagnosis.sections.items()},

@@ -32,6 +32,17 @@ class Surroundings:
         self._documents = documents
         self._way = way
         self.log = log
+        self._climbed: Connectivity | None = None
+
+    def climbed(self, section: Connectivity) -> None:
+        """The ladder was climbed just now."""
+        self.log.looked(section)
+        self._climbed = section
+
+    def take_climb(self) -> Connectivity | None:
+        """What the ladder said, if it was climbed since this was asked last."""
+        climbed, self._climbed = self._climbed, None
+        return climbed
 
     def now(self) -> float:
         """Unix seconds, by the agent's own time."""
@@ -80,7 +91,7 @@ def derived_collectors(
             )
         )
         section = judge(msgspec.structs.replace(seen, wifi=wifi, modem=modem))
-        surroundings.log.looked(section)
+        surroundings.climbed(section)
         return msgspec.structs.replace(section, unavailable=asked.unavailable)
 
     def router(asked: Asked) -> Router:

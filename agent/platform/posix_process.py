@@ -125,12 +125,7 @@ def start(launch: Launch) -> PosixProcess:
             ours, theirs = [master], [slave]
             streams = (slave, slave, slave)
         else:
-            for inwards in (True, False, False):
-                reading, writing = os.pipe()
-                ours.append(writing if inwards else reading)
-                theirs.append(reading if inwards else writing)
-                _widen(reading)
-            streams = (theirs[0], theirs[1], theirs[2])
+            streams = _pipes(ours, theirs)
         if launch.files is not None:
             notes = list(os.pipe())
             theirs.append(notes.pop())
@@ -147,12 +142,43 @@ def start(launch: Launch) -> PosixProcess:
     except (OSError, ValueError) as exc:  # ValueError: a text that this system cannot pass on
         for fd in (*ours, *notes):
             os.close(fd)
-        why = exc.strerror if isinstance(exc, OSError) else exc
-        raise Unavailable(f"the device cannot start a process: {why}", code="no_process") from exc
+        raise _not_started(exc) from exc
     finally:
         for fd in theirs:
             os.close(fd)
-    return PosixProcess(process, launch.account, tuple(ours), notes[0] if notes else None)
+    return PosixProcess(process, tuple(ours), notes[0] if notes else None)
+
+
+def start_own(command: tuple[str, ...]) -> PosixProcess:
+    """See agent.session.host.Host."""
+    theirs: list[int] = []
+    ours: list[int] = []
+    try:
+        into, out, err = _pipes(ours, theirs)
+        process = subprocess.Popen(command, stdin=into, stdout=out, stderr=err, cwd="/", start_new_session=True)
+    except (OSError, ValueError) as exc:
+        for fd in ours:
+            os.close(fd)
+        raise _not_started(exc) from exc
+    finally:
+        for fd in theirs:
+            os.close(fd)
+    return PosixProcess(process, tuple(ours))
+
+
+def _pipes(ours: list[int], theirs: list[int]) -> tuple[int, int, int]:
+    """Input, output and error of a process; our ends, and its own, are added to the lists as they are made."""
+    for inwards in (True, False, False):
+        reading, writing = os.pipe()
+        ours.append(writing if inwards else reading)
+        theirs.append(reading if inwards else writing)
+        _widen(reading)
+    return theirs[0], theirs[1], theirs[2]
+
+
+def _not_started(failure: OSError | ValueError) -> Unavailable:
+    why = failure.strerror if isinstance(failure, OSError) else failure
+    return Unavailable(f"the device cannot start a process: {why}", code="no_process")
 
 
 class PosixProcess:
@@ -161,13 +187,11 @@ class PosixProcess:
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        account: Account,
         descriptors: tuple[int, ...],
         notes: int | None = None,
     ) -> None:
         self._process = process
         self._notes = notes
-        self._account = account
         self._descriptors = descriptors
         self._waiting: asyncio.Task[Exit] | None = None
         self._reaped = False

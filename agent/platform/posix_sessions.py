@@ -31,6 +31,9 @@ class PosixHost:
     def start(self, launch: Launch) -> Process:
         return posix_process.start(launch)
 
+    def start_own(self, command: tuple[str, ...]) -> Process:
+        return posix_process.start_own(command)
+
     async def start_child(self) -> PosixChild:
         return await self._children.start()
 

@@ -43,6 +43,7 @@ from agent.session.ipc import (
     decode_from_child,
 )
 from agent.session.journal import Journal
+from agent.session.looks import Looks
 from agent.session.stages import DEADLINES, State
 from protocol.codec import Record
 from protocol.errors import AuxilioError, BadMessage
@@ -93,8 +94,11 @@ class SessionBroker:
         guarded: Callable[[], frozenset[int]] = frozenset,
         on_away: Callable[[], None] = lambda: None,
         resume_for_s: float = RESUME_FOR_S,
+        looks: Looks | None = None,
     ) -> None:
-        """request: what began it, as it was signed.  guarded: see Forwards.  on_away: told when the leg is lost."""
+        """request: what began it, as it was signed.  guarded: see Forwards.  on_away: told when the leg is lost.
+
+        looks: see Channels."""
         self.running = running
         self.request = request
         self.is_away = False
@@ -107,7 +111,7 @@ class SessionBroker:
         self._host = host
         self._device_key = device_key
         self._journal = journal
-        self._channels = Channels(running, host=host, journal=journal, view=view, now=now, send=self._send)
+        self._channels = Channels(running, host=host, journal=journal, view=view, now=now, send=self._send, looks=looks)
         self._forwards = Forwards(
             running,
             host=host,

@@ -9,15 +9,17 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from agent.admission import DeviceView, Ended, Kind, Running, may_open
 from agent.session.endpoint import Send
 from agent.session.file_notes import FileNotes
-from agent.session.host import Account, Exit, Host, Launch, Process
+from agent.session.host import Exit, Host, Launch, Process
 from agent.session.ipc import Denied, Exited, Open, Opened, Signal
 from agent.session.journal import Journal
+from agent.session.looks import LOOK_WITHIN_S, Looks
 from protocol.errors import AuxilioError, BadMessage, Refused
 
 MAX_CHANNELS = 10
@@ -38,7 +40,7 @@ MAX_LOGGED_OF_ONE = 2_000
 EXIT_NOTED_WITHIN_S = 0.5
 
 
-KINDS: dict[str, Kind] = {"shell": "shell", "exec": "exec", "sftp": "sftp"}
+KINDS: dict[str, Kind] = {"shell": "shell", "exec": "exec", "sftp": "sftp", "look": "look"}
 
 
 class Task(msgspec.Struct):
@@ -60,7 +62,10 @@ class Channels:
         view: Callable[[], DeviceView],
         now: Callable[[], float],
         send: Send,
+        looks: Looks | None = None,
     ) -> None:
+        """looks: of the device, over all its sessions."""
+        self._looks = looks or Looks()
         self._running = running
         self._session = running.verified.request.session
         self._host = host
@@ -103,18 +108,8 @@ class Channels:
             "terminal": message.terminal is not None,
         }
         try:
-            account = self._permit(message)
-            launch = Launch(
-                account=account,
-                command=message.command,
-                files=self._view().files() if message.kind == "sftp" else None,
-                terminal=message.terminal,
-                environment=message.environment,
-                session=self._session,
-            )
-            # The log comes first: what cannot be started leaves an entry too, and what was started never lacks one.
-            self._journal.record("channel_open", **entry, account=account.name)
-            process = self._host.start(launch)
+            self._permit(message)
+            process = self._look(entry) if message.kind == "look" else self._start(message, entry)
         except Ended:
             raise
         except AuxilioError as exc:
@@ -133,8 +128,49 @@ class Channels:
             for fd in descriptors:
                 os.close(fd)
 
-    def _permit(self, message: Open) -> Account:
-        """The account to start the process as. Raises Refused; Ended where the session is over."""
+    def _start(self, message: Open, entry: dict[str, Any]) -> Process:
+        account = self._host.account(self._running.verified.request.account)
+        launch = Launch(
+            account=account,
+            command=message.command,
+            files=self._view().files() if message.kind == "sftp" else None,
+            terminal=message.terminal,
+            environment=message.environment,
+            session=self._session,
+        )
+        # The log comes first: what cannot be started leaves an entry too, and what was started never lacks one.
+        self._journal.record("channel_open", **entry, account=account.name)
+        return self._host.start(launch)
+
+    def _look(self, entry: dict[str, Any]) -> Process:
+        """The device looks at itself, as the agent: nothing of it is the technician's choice."""
+        loop = asyncio.get_running_loop()
+        self._looks.begin(loop.time())
+        try:
+            self._journal.record("channel_open", **entry, account=None)
+            process = self._host.start_own(self._looks.command)
+        except BaseException:
+            self._looks.end()
+            raise
+        waiting = loop.create_task(self._await_look(process))
+        self._ending.add(waiting)
+        waiting.add_done_callback(self._look_ended)
+        return process
+
+    async def _await_look(self, process: Process) -> None:
+        try:
+            async with asyncio.timeout(LOOK_WITHIN_S):
+                await process.wait()
+        except TimeoutError:
+            process.signal("KILL")
+            await process.wait()
+
+    def _look_ended(self, waiting: asyncio.Task[None]) -> None:
+        self._ending.discard(waiting)
+        self._looks.end()
+
+    def _permit(self, message: Open) -> None:
+        """Raises Refused; Ended where the session is over."""
         if len(self._ending) >= MAX_ENDING:
             raise Refused("too many processes of closed channels are still ending", code="too_many_processes")
         view, now = self._view(), self._now()
@@ -143,7 +179,6 @@ class Channels:
             kinds.append("pty")
         for kind in kinds:
             may_open(self._running, kind, view=view, now=now)
-        return self._host.account(self._running.verified.request.account)
 
     async def _await_exit(self, channel: int, process: Process) -> None:
         ended = await process.wait()

@@ -32,6 +32,10 @@ from agent.session.ipc import (
     TurnedDown,
 )
 from protocol.codec import Record
+from protocol.subsystems import DIAGNOSE
+
+SUBSYSTEMS = {"sftp": "sftp", DIAGNOSE: "look"}
+"""By the name that a client asks for, what the supervisor calls it."""
 
 SIGNAL_NAME = re.compile(r"[A-Z0-9]{1,16}\Z")
 
@@ -108,8 +112,9 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         return self._open("exec", command)
 
     def subsystem_requested(self, subsystem: str) -> bool:
-        if subsystem == "sftp" and self._terminal is None:
-            return self._open("sftp", None)
+        kind = SUBSYSTEMS.get(subsystem)
+        if kind is not None and self._terminal is None:
+            return self._open(kind, None)
         self._around.tell(TurnedDown(what="subsystem", detail=subsystem[:64]))
         return False
 

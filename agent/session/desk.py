@@ -16,6 +16,7 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine
 
 from agent.admission import (
+    LOOKING,
     MAX_SESSIONS,
     Admission,
     DeviceView,
@@ -32,6 +33,7 @@ from agent.platform import this_host
 from agent.session.host import Host
 from agent.session.journal import Journal, note_request
 from agent.session.live import LiveSessions
+from agent.session.looks import Looks
 from agent.session.overview import LiveSession, PendingConsent, pending
 from protocol.errors import AuxilioError, Refused
 from protocol.ids import SessionId
@@ -83,12 +85,14 @@ class SessionDesk:
         entropy: Callable[[int], bytes] = os.urandom,
         resume_for_s: float = RESUME_FOR_S,
         away: Callable[[], None] = lambda: None,
+        looks: Looks | None = None,
     ) -> None:
         """view: what the device holds, asked anew each time.  now: Unix seconds, never behind the time floor.
 
         send: to the relay; may drop while there is no link.  fetch_policy: returns when the policy was accepted, or
         there is no hope.  ask: tells the customer; how, is the agent's business.  way: how a relay is reached.
-        resume_for_s: for which a session outlives its leg.  away: told when one has lost it.
+        resume_for_s: for which a session outlives its leg.  away: told when one has lost it.  looks: how the device
+        looks at itself for technicians; None: it does not.
         """
         self._view = view
         self._now = now
@@ -113,6 +117,7 @@ class SessionDesk:
             over=self._consent.forget_session,
             away=away,
             resume_for_s=resume_for_s,
+            looks=looks,
         )
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -262,8 +267,7 @@ class SessionDesk:
                 now=self._now(),
                 monotonic=self._clock.monotonic(),
             )
-            # Before the customer is bothered; it is looked up again for every process.
-            account = self._our_host().account(admission.verified.request.account).name
+            account = self._account(admission)
             note_request(self._journal, admission.verified)
             self._ask_or_start(offer, admission, account)
         except PolicyBehind as exc:
@@ -288,6 +292,14 @@ class SessionDesk:
         if not self._closed:
             self._consider(offer, may_fetch=False)
             self._set_timer()
+
+    def _account(self, admission: Admission) -> str:
+        """Before the customer is bothered; it is looked up again for every process. To look at the device, none is
+        needed: nothing runs as one."""
+        request = admission.verified.request
+        if request.capabilities == (LOOKING,):
+            return request.account
+        return self._our_host().account(request.account).name
 
     def _ask_or_start(self, offer: SessionOffer, admission: Admission, account: str) -> None:
         """account: the one that the request's `admin` or `user` means now."""

@@ -120,6 +120,9 @@ class Host(Protocol):
     def start(self, launch: Launch) -> Process:
         """Raises Unavailable where no process or terminal can be made."""
 
+    def start_own(self, command: tuple[str, ...]) -> Process:
+        """Start a command of the agent's own, as the agent. Nothing in it is a client's. Raises Unavailable."""
+
     async def start_child(self) -> Child:
         """Raises Unavailable."""
 

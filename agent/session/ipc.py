@@ -93,7 +93,7 @@ class Authenticated(Record, frozen=True, kw_only=True, tag="authenticated"):
 
 
 class Open(Record, frozen=True, kw_only=True, tag="open"):
-    """A client's request for a process. kind: "shell", "exec" or "sftp".  command: of an exec."""
+    """A client's request for a process. kind: "shell", "exec", "sftp" or "look".  command: of an exec."""
 
     channel: int
     kind: str
@@ -238,10 +238,12 @@ process that starts with the agent's privilege."""
 
 
 def _check_open(message: Open) -> None:
-    if message.kind not in ("shell", "exec", "sftp") or (message.kind == "exec") != (message.command is not None):
-        raise BadMessage("neither a shell, nor a command, nor files")
-    if message.kind == "sftp" and message.terminal is not None:
-        raise BadMessage("files on a terminal")
+    if message.kind not in ("shell", "exec", "sftp", "look") or (message.kind == "exec") != (
+        message.command is not None
+    ):
+        raise BadMessage("neither a shell, nor a command, nor files, nor a look")
+    if message.kind in ("sftp", "look") and message.terminal is not None:
+        raise BadMessage("files, or a look, on a terminal")
     if message.command is not None and (len(message.command) > MAX_COMMAND_CHARS or "\0" in message.command):
         raise BadMessage("the command is too long, or contains a NUL")
     if len(message.environment) > MAX_ENVIRONMENT:

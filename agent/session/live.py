@@ -16,6 +16,7 @@ from agent.admission import Admission, DeviceView, Ended, Running, leg_relay, ma
 from agent.session.broker import Outcome, SessionBroker
 from agent.session.host import Host
 from agent.session.journal import Journal
+from agent.session.looks import Looks
 from agent.session.overview import LiveSession, live_session
 from protocol.errors import Refused
 from protocol.ids import SessionId
@@ -43,6 +44,7 @@ class LiveSessions:
         over: Callable[[SessionId], None],
         away: Callable[[], None],
         resume_for_s: float,
+        looks: Looks | None = None,
     ) -> None:
         """As SessionDesk. over: told of each that has ended.  away: told when one has lost its leg."""
         self._view = view
@@ -54,6 +56,7 @@ class LiveSessions:
         self._over = over
         self._away = away
         self._resume_for_s = resume_for_s
+        self._looks = looks
         self._brokers: dict[SessionId, SessionBroker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._past: deque[int] = deque(maxlen=MAX_PAST)
@@ -96,6 +99,7 @@ class LiveSessions:
             guarded=lambda: self._guarded,
             on_away=lambda: self._lost(session),
             resume_for_s=self._resume_for_s,
+            looks=self._looks,
         )
         self._brokers[session] = broker
         self._journal.record("session_started", session=session, asked=asked)

@@ -9,19 +9,21 @@ import click
 import msgspec
 
 from console.cli import in_loop
-from console.commands.options import as_json, passphrases, say
+from console.commands.options import DURATION, as_json, passphrases, say
 from console.fleet import JudgedDevice, fetch_device, fetch_section
 from console.history import fetch_history
 from console.home import Home
 from console.known_devices import KnownDevices
 from console.render import ago, print_heading, print_json, print_pairs, print_table, when
 from console.resolving import resolve
+from console.samples import fetch_samples
 from console.signed_in import Desk, signed_in
 from console.views.table import print_section
 from protocol.api import Session
-from protocol.errors import AuxilioError, Refused, Untrusted
+from protocol.errors import AuxilioError, Refused, Untrusted, UsageInvalid
 from protocol.sections.base import Section
 from protocol.sections.catalogue import SECTIONS
+from protocol.sections.connectivity import Outage, Outages
 from protocol.sections.machine import System
 from protocol.text import escape
 
@@ -36,21 +38,36 @@ LONG_SECTIONS = frozenset({"software", "updates"})
 @click.argument("device")
 @click.argument("section", required=False)
 @click.option("--history", is_flag=True, help="Also what it was before it was reinstalled, and its sessions.")
+@click.option("--since", type=DURATION, help="Instead, charts of what it measured for so long: 24h, 90m, 30d.")
+@click.option("--csv", "as_csv", is_flag=True, help="What it measured, as CSV on standard output; with --since.")
 @as_json
 @click.pass_obj
 @in_loop
-async def show(home: Home, device: str, section: str | None, history: bool, as_json: bool) -> None:
+async def show(
+    home: Home, device: str, section: str | None, history: bool, since: int | None, as_csv: bool, as_json: bool
+) -> None:
     """Show what a device says about itself, verified by its own signature.
 
     --history goes back along signed records (`device approve --continues`); which sessions there were, is the relay's
-    word.
+    word. --since draws load, memory, free disk, signal, latency and loss: of the last two days as the device signed
+    them, before that as the relay rolled them up. Gaps are times of which nothing is known.
 
     \b
     Example:
       auxilio show k3m7x-abcde-fghij-klmno
       auxilio show k3m7x software
       auxilio show dana-laptop --history
+      auxilio show dana-laptop --since 24h
     """
+    if since is not None:
+        if section is not None or history or (as_csv and as_json):
+            raise UsageInvalid("--since goes with --json or --csv alone", hint="auxilio show --help")
+        await _show_samples(home, device, since, "json" if as_json else "csv" if as_csv else "charts")
+        return
+    if as_csv:
+        raise UsageInvalid(
+            "--csv is of what was measured: say --since, too", hint="auxilio show DEVICE --since 24h --csv"
+        )
     async with signed_in(home, passphrases(None), say) as desk:
         judged = await fetch_device(desk, await resolve(desk, device))
         before, sessions = await fetch_history(desk, judged) if history else ([], ())
@@ -69,6 +86,41 @@ async def show(home: Home, device: str, section: str | None, history: bool, as_j
             _print_sections(one.judged, one.sections, alone=section is not None)
         if history:
             _print_sessions(sessions)
+
+
+async def _show_samples(home: Home, device: str, since_s: int, form: str) -> None:
+    from console.views.samples import print_samples_csv, samples_record, samples_view, source_text
+
+    async with signed_in(home, passphrases(None), say) as desk:
+        judged = await fetch_device(desk, await resolve(desk, device))
+        now = int(desk.clock.now())
+        measured = await fetch_samples(desk, judged, max(0, now - since_s), now)
+        outages = await _outages_since(desk, judged, measured.since_at)
+    if measured.faults:
+        say(f"{measured.faults} batches of samples are NOT SHOWN, since they do not verify: {measured.first_fault}")
+    if measured.more:
+        say("there is more than fits: the oldest are left out")
+    if form == "json":
+        print_json({"id": judged.id, **samples_record(measured, outages)})
+    elif form == "csv":
+        print_samples_csv(measured)
+    else:
+        print_pairs([("device", judged.id), ("samples", source_text(measured))])
+        samples_view(measured, outages)
+
+
+async def _outages_since(desk: Desk, judged: JudgedDevice, since_at: int) -> tuple[Outage, ...]:
+    """Of its report, those that lasted until `since_at` or later."""
+    ref = judged.report.sections.get("outages") if judged.report else None
+    if ref is None:
+        return ()
+    try:
+        section = await fetch_section(desk, "outages", ref)
+    except AuxilioError as exc:
+        say(f"its outages cannot be shown: {exc.message}")
+        return ()
+    assert isinstance(section, Outages)
+    return tuple(o for o in section.outages if o.until_at is None or o.until_at >= since_at)
 
 
 class _Shown(msgspec.Struct, frozen=True):

@@ -31,10 +31,10 @@ def outages_view(section: Outages) -> None:
     if not section.outages:
         print("no time without a relay is known")
         return
-    print_table(("offline", "for", "why", "rung"), [_outage(outage) for outage in section.outages[:SHOWN_OUTAGES]])
+    print_table(("offline", "for", "why", "rung"), [outage_row(outage) for outage in section.outages[:SHOWN_OUTAGES]])
 
 
-def _outage(outage: Outage) -> tuple[str, str, str, str]:
+def outage_row(outage: Outage) -> tuple[str, str, str, str]:
     lasted = duration_text(outage.until_at - outage.from_at) if outage.until_at is not None else "until now"
     return when(outage.from_at), lasted, outage.code or "-", outage.rung
 

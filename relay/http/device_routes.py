@@ -63,13 +63,13 @@ async def show_device(call: Call) -> Device:
     login, device, now = call.login, call.device(), call.services.clock.now()
 
     def job(connection: Connection) -> Device:
-        row = _visible_row(connection, call, device)
+        row = visible_row(connection, call, device)
         return listing.present(connection, login.organisation, (row,), now)[0]
 
     return await call.services.store.read(job)
 
 
-def _visible_row(connection: Connection, call: Call, device: DeviceId) -> Row[Any]:
+def visible_row(connection: Connection, call: Call, device: DeviceId) -> Row[Any]:
     """Raises NotFound, in the same words for "none", "another organisation's" and "out of your scope"."""
     login = call.login
     row = devices.find_row(connection, login.organisation, device)
@@ -82,7 +82,7 @@ async def show_history(call: Call) -> History:
     login, device, now = call.login, call.device(), call.services.clock.now()
 
     def job(connection: Connection) -> History:
-        row = _visible_row(connection, call, device)
+        row = visible_row(connection, call, device)
         return history.history(connection, login.organisation, login.technician, row, now)
 
     return await call.services.store.read(job)
@@ -92,7 +92,7 @@ async def show_section(call: Call) -> SectionAnswer:
     device, name = call.device(), call.request.match_info["name"]
 
     def job(connection: Connection) -> SectionAnswer:
-        _visible_row(connection, call, device)
+        visible_row(connection, call, device)
         report = latest_reports(connection, call.login.organisation, [device]).get(device)
         sections = () if report is None else report.sections
         section = next((head for head in sections if head.name == name), None)
@@ -108,7 +108,7 @@ async def show_report(call: Call) -> Signed:
     device, at = call.device(), call.query_number("at", MAX_NUMBER, most=MAX_NUMBER)
 
     def job(connection: Connection) -> Signed | None:
-        _visible_row(connection, call, device)
+        visible_row(connection, call, device)
         return report_at(connection, call.login.organisation, device, at)
 
     found = await call.services.store.read(job)
@@ -123,7 +123,7 @@ async def show_report(call: Call) -> Signed:
 
 async def show_record(call: Call) -> Signed:
     device = call.device()
-    row = await call.services.store.read(lambda c: _visible_row(c, call, device))
+    row = await call.services.store.read(lambda c: visible_row(c, call, device))
     if row.record is None:
         raise NotFound("the device is provisional: it has no record yet", code="no_record")
     return read_signed(row.record)
@@ -132,7 +132,7 @@ async def show_record(call: Call) -> Signed:
 async def put_record(call: Call) -> None:
     """A device record replaces a lower one. The signature decides; the login only says who may ask at all."""
     device, services = call.device(), call.services
-    row = await services.store.read(lambda c: _visible_row(c, call, device))
+    row = await services.store.read(lambda c: visible_row(c, call, device))
     held = await services.authorities.get(call.login.organisation)
     new = _open(held, await call.body(Signed), device)
     check_fresh(new.record, services.clock.now(), PUBLISH_WITHIN_S)

@@ -6,7 +6,7 @@ from functools import cache
 
 from aiohttp import web
 
-from relay.http import authority_routes, blob_routes, device_routes, fleet_routes, session_routes
+from relay.http import authority_routes, blob_routes, device_routes, fleet_routes, sample_routes, session_routes
 from relay.http.call import Call, Route
 from relay.http.openapi import document
 from relay.http.serving import errors_of_http, handler
@@ -27,6 +27,7 @@ ROUTES: tuple[Route, ...] = (
     *authority_routes.ROUTES,
     *device_routes.ROUTES,
     *fleet_routes.ROUTES,
+    *sample_routes.ROUTES,
     *session_routes.ROUTES,
     *blob_routes.ROUTES,
     Route(

@@ -15,7 +15,7 @@ from protocol.ids import DeviceId, OrganisationId, Sha256, sha256
 from protocol.keys import parse_public_line
 from protocol.link import PolicyNumber
 from protocol.statement import Signed
-from relay.store.tables import device_tags, devices, join_tokens
+from relay.store.tables import device_samples, device_tags, devices, join_tokens
 
 
 class DeviceKey(msgspec.Struct, frozen=True):
@@ -27,6 +27,7 @@ class DeviceKey(msgspec.Struct, frozen=True):
     record_number: int
     report_number: int
     record_blob: Sha256 | None
+    samples_number: int = 0
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -47,9 +48,19 @@ def _this(organisation: OrganisationId, device: DeviceId) -> Any:
 
 # What every link asks and says is built once: to build a statement takes longer than to run it.
 _BY_ID = (devices.c.organisation == bindparam("of_organisation")) & (devices.c.id == bindparam("of_device"))
-_FIND_KEY = select(
-    devices.c.key, devices.c.revoked, devices.c.record_number, devices.c.report_number, devices.c.record_blob
-).where(_BY_ID)
+_SAMPLES = device_samples.c.organisation == devices.c.organisation
+_FIND_KEY = (
+    select(
+        devices.c.key,
+        devices.c.revoked,
+        devices.c.record_number,
+        devices.c.report_number,
+        devices.c.record_blob,
+        device_samples.c.number.label("samples_number"),
+    )
+    .select_from(devices.outerjoin(device_samples, _SAMPLES & (device_samples.c.device == devices.c.id)))
+    .where(_BY_ID)
+)
 _SEEN = (
     "last_seen_at", "address", "agent", "held_charter", "held_epoch", "held_policy", "offline_reason",
     "offline_since_at", "forks",
@@ -80,7 +91,8 @@ def find_key(connection: Connection, organisation: OrganisationId, device: Devic
     if row is None:
         return None
     blob = None if row.record_blob is None else Sha256(row.record_blob)
-    return DeviceKey(device, row.key, row.revoked, row.record_number, row.report_number, blob)
+    samples = row.samples_number or 0
+    return DeviceKey(device, row.key, row.revoked, row.record_number, row.report_number, blob, samples)
 
 
 def find_row(

@@ -222,6 +222,40 @@ report_sections = Table(
     Index(None, "organisation", "sha256", "device"),
 )
 
+device_samples = Table(
+    "device_samples",
+    metadata,
+    Column("organisation", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),  # of the last batch that was committed
+    PrimaryKeyConstraint("organisation", "device"),
+)
+
+sample_batches = Table(
+    "sample_batches",
+    metadata,
+    Column("organisation", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("from_at", BigInteger, nullable=False),  # of its first sample
+    Column("until_at", BigInteger, nullable=False),  # of its last
+    Column("signed", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("organisation", "device", "number"),
+    Index(None, "until_at"),
+)
+
+sample_rollups = Table(
+    "sample_rollups",
+    metadata,
+    Column("organisation", Text, nullable=False),
+    Column("device", Text, nullable=False),
+    Column("step", BigInteger, nullable=False),  # seconds of a bucket: see relay/rollup.py
+    Column("at", BigInteger, nullable=False),  # beginning of the chunk
+    Column("data", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("organisation", "device", "step", "at"),
+    Index(None, "step", "at"),
+)
+
 blobs = Table(
     "blobs",
     metadata,

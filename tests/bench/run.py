@@ -20,6 +20,7 @@ from tests.bench import (
     machine,
     meshcentral,
     opening,
+    reports,
     storm,
     survival,
 )
@@ -56,6 +57,7 @@ def _measurements(world: World, chain: Chain, settings: Settings) -> Iterator[tu
     stock, own = Stock(world), Own(world)
     parts: dict[str, tuple[str, Measure]] = {
         "idle": (idle.NAME, lambda: idle.measure(stock, chain, settings)),  # first: no session was opened yet
+        "reports": (reports.NAME, lambda: reports.measure(stock, settings)),
         "opening": (opening.NAME, lambda: opening.measure(stock, own, chain, settings)),
         "keys": (keys.NAME, lambda: keys.measure(stock, own, chain, settings)),
         "bulk": (bulk.NAME, lambda: bulk.measure(stock, own, chain, settings)),

@@ -10,6 +10,7 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 PARTS = (
     "idle",
+    "reports",
     "opening",
     "keys",
     "bulk",
@@ -31,7 +32,8 @@ class Settings:
     storm: devices that come back at once.  stalled_mib: sent to somebody who does not read.
     inventory_devices, inventory_packages: devices that report what they have installed, and how much that is.
     asked_devices, asked_packages: of a fleet that questions are asked of.
-    idle_s: how long the CPU of an idle device is watched.  only: which parts.
+    idle_s: how long the CPU of an idle device is watched.  quiet_s: the same, for what an hour of it costs.
+    only: which parts.
     output: the rows; what the machine was goes beside it.
     """
 
@@ -48,6 +50,7 @@ class Settings:
     asked_packages: int = 2000
     stalled_mib: int = 1024
     idle_s: int = 30
+    quiet_s: int = 180
     only: tuple[str, ...] = PARTS
     output: Path = Path("var/bench.json")
 

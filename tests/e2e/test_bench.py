@@ -16,7 +16,7 @@ import pytest
 from tests.support.effort import LONG
 from tests.support.relay_process import ROOT
 
-PARTS = ["idle", "opening", "keys", "bulk", "devices", *(["copies"] if LONG else [])]
+PARTS = ["idle", "reports", "opening", "keys", "bulk", "devices", *(["copies"] if LONG else [])]
 COPIES = {f"copy {direction}, {tool}" for direction in ("down", "up") for tool in ("scp", "sftp", "auxilio cp")}
 KEYS = {"name", "unit", "ours", "peer", "ratio", "aim", "met"}
 SMALL = {
@@ -27,6 +27,7 @@ SMALL = {
     "LINKS": "8",
     "PEER_LINKS": "1",
     "IDLE_S": "1",
+    "QUIET_S": "1",
     "ONLY": " ".join(PARTS),
 }
 WITH_AIMS = {
@@ -41,6 +42,13 @@ WITH_AIMS = {
     "relay, per device: CPU to link",
     *(COPIES if LONG else ()),
 }
+ALONE = {
+    "reports: full, in a new process, CPU",
+    "reports: unchanged, CPU",
+    "reports: unchanged, bytes",
+    "reports: idle, CPU per hour",
+}
+"""With an aim, and beside nobody."""
 
 
 @pytest.fixture
@@ -72,13 +80,15 @@ def measured(folder: Path, small: dict[str, str]) -> tuple[dict[str, dict[str, A
 
 def test_the_bench_measures_every_row_beside_openssh_and_leaves_nothing_behind(folder: Path) -> None:
     rows, shown = measured(folder, SMALL)
-    assert {name for name, row in rows.items() if row["aim"]} == WITH_AIMS
+    assert {name for name, row in rows.items() if row["aim"]} == WITH_AIMS | ALONE
     for name in WITH_AIMS:
         row = rows[name]
         assert row["ours"] > 0 and row["peer"] > 0, row
         assert row["ratio"] == float(f"{row['ours'] / row['peer']:.3g}")
         assert row["met"] is not None
         assert name in shown
+    for name in ALONE:
+        assert rows[name]["ours"] >= 0 and rows[name]["met"] is not None and name in shown, rows[name]
     machine = json.loads((folder / "bench-machine.json").read_text())
     assert {"cores", "kernel", "openssh", "ssh_cipher", "measurements"} <= machine.keys()
     assert {path.name for path in folder.iterdir()} == {"bench.json", "bench-machine.json"}

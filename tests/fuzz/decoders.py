@@ -13,6 +13,7 @@ from agent.facts.parsers.ssdp import GATEWAY, parse_reply
 from protocol.certificate import parse_certificate
 from protocol.charter import Charter
 from protocol.codec import decode, encode
+from protocol.diagnosis import read_line
 from protocol.enrolment import EnrolStatement, parse_join_token
 from protocol.forward import parse_target
 from protocol.ids import parse_device_id
@@ -20,6 +21,8 @@ from protocol.keys import line_blob, parse_public_key, parse_public_line
 from protocol.leg import Refused, Spliced, Waiting, decode_leg_text
 from protocol.link import Challenge, Nonces, Ping, SessionEnded, decode_to_agent, decode_to_relay
 from protocol.policy import Policy, Relay
+from protocol.samples import SampleBatch, read_batch
+from protocol.sections.findings import Finding
 from protocol.sections.router import Router
 from protocol.selector import parse
 from protocol.session import SessionRequest
@@ -29,6 +32,7 @@ from protocol.sshwire import Reader
 from protocol.statement import Signed
 from protocol.stream import ACK, DATA, FIN, RESUME, Stream, encode_frame
 from protocol.text import escape
+from relay.rollup import LEVELS, by_chunk, countable, fold, read_chunk, write_chunk
 from tests.support.organisation import Organisation, new_key
 
 
@@ -68,6 +72,14 @@ def _router_said(data: bytes) -> Router:
     return with_connection(with_line(Router(), answer), answer, 1_700_000_000.0)
 
 
+def _samples(data: bytes) -> None:
+    """As a relay and a console take them: read, and counted."""
+    for level in LEVELS:
+        for at, samples in by_chunk(level, countable(level, read_batch(data).samples(), 1e9)).items():
+            assert at in {level.chunk_at(sample.at) for sample in samples}
+            read_chunk(write_chunk(fold({}, level, samples)))
+
+
 def _text(decoder: Callable[[str], object]) -> Callable[[bytes], object]:
     return lambda data: decoder(data.decode("utf-8", "replace"))
 
@@ -89,6 +101,14 @@ def _decoders() -> dict[str, Decoder]:
     stream = b"".join(size.to_bytes(2, "big") + frame for size, frame in zip(lengths, frames, strict=True))
     _, request = organisation.session_request(technician, parse_device_id("aaaaa-bbbbb-ccccc-ddddd"), "n")
     key = line_blob(technician.public_line)
+    batch = SampleBatch(
+        organisation=organisation.id,
+        device=parse_device_id("aaaaa-bbbbb-ccccc-ddddd"),
+        number=1,
+        at=(1, 61),
+        values={"cpu_percent": (1.5, None), "signal_dbm": (None, -71.0)},
+    )
+    finding = Finding(code="dns-dead", severity="error", evidence={"server": "192.0.2.1"})
     attributes = Attributes(size=9, uid=1, gid=2, mode=0o644, atime=3, mtime=4)
     return {
         "link to agent": Decoder(
@@ -123,6 +143,16 @@ def _decoders() -> dict[str, Decoder]:
         "router description": Decoder(lambda data: parse_description(data, ROUTER, 80), (DESCRIPTION,)),
         "router answer": Decoder(_router_said, (ANSWER,)),
         "router search": Decoder(lambda data: parse_reply(data, ROUTER), (SEARCHED,)),
+        "samples": Decoder(_samples, (encode(batch),)),
+        "diagnosis": Decoder(
+            read_line,
+            (
+                encode({"looked_at": "gateway"}),
+                encode(
+                    {"diagnosis": {"at": 1, "status": "broken", "findings": [finding], "sections": {"findings": {}}}}
+                ),
+            ),
+        ),
         "escapes": Decoder(_text(escape), (b"\x1b[31m\xc2\x9b",)),
     }
 

@@ -60,6 +60,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "software search": ("owned",),
     "software diff": ("{device}", "--at", "2030-01-01"),
     "show": ("{device}",),
+    "diagnose": ("{device}",),
     "forward": ("{device}", "0:127.0.0.1:80"),
     "ssh": ("{device}", "--", "true"),
     "cp": ("{device}:/etc/hostname", "{folder}"),
@@ -189,7 +190,7 @@ async def test_whatever_the_failure_is(hostile: Hostile, status: int) -> None:
     "command",
     [
         "devices", "findings", "software search", "software diff", "show", "known-host", "device approve", "ssh", "cp",
-        "forward",
+        "forward", "diagnose",
     ],
 )  # fmt: skip
 async def test_what_a_device_says_of_itself_is_inert(hostile: Hostile, command: str) -> None:

@@ -245,6 +245,8 @@ CASES: dict[str, Case] = {
     f"GET {_D}/history": plain,
     f"GET {_D}/record": plain,
     f"GET {_D}/report": old_reports,
+    f"GET {_D}/samples": plain,
+    f"GET {_D}/samples.csv": plain,
     f"PUT {_D}/record": records,
     f"POST {_D}/sessions/nonce": plain,
     f"POST {_D}/sessions": sessions,

@@ -21,6 +21,8 @@ from protocol.link import (
     ReportAck,
     ReportMissing,
     ReportSent,
+    SamplesAck,
+    SamplesSent,
     SessionAccepted,
     SessionAway,
     SessionClose,
@@ -32,8 +34,9 @@ from protocol.link import (
     decode_to_agent,
 )
 from protocol.login import LinkStatement
+from protocol.samples import SampleBatch
 from protocol.signing import KeySigner
-from protocol.statement import LINK, Signed, seal_statement
+from protocol.statement import LINK, REPORT, Signed, seal_statement
 from tests.support.organisation import Organisation
 from tests.support.relay_world import FakeDevice, FakeLink
 from tests.support.tenancy import Names
@@ -54,6 +57,17 @@ def reports(us: FakeDevice, them: Names) -> list[Record]:
         us.report(number, {}, device=them.device.id),
     ]
     return [ReportSent(report=report) for report in made]
+
+
+def samples(us: FakeDevice, them: Names) -> list[Record]:
+    """Ours in their organisation's or device's name; and a report of theirs, which is no batch."""
+    fields: dict[str, Any] = {"organisation": us.world.organisation.id, "device": us.id, "number": 1}
+    made = [
+        SampleBatch(**{**fields, **named}, at=(int(time.time()),), values={"cpu_percent": (1.0,)})
+        for named in ({"organisation": them.organisation.id}, {"device": them.device.id})
+    ]
+    signed = [seal_statement(us.signer, REPORT, encode(batch)) for batch in made]
+    return [SamplesSent(samples=one) for one in (*signed, them.report)]
 
 
 def hellos(us: FakeDevice, them: Names, nonce: str) -> list[Record]:
@@ -127,6 +141,7 @@ MESSAGES: dict[type[Record], Callable[[FakeDevice, Names], list[Record]]] = {
     Hello: lambda us, them: hellos(us, them, "A" * 43),
     Held: held,
     ReportSent: reports,
+    SamplesSent: samples,
     Nonces: nonces,
     SessionWaiting: waits,
     SessionAccepted: accepts,
@@ -144,6 +159,7 @@ MESSAGES: dict[type[Record], Callable[[FakeDevice, Names], list[Record]]] = {
     ],
     ReportAck: lambda _us, _them: [ReportAck(number=1)],
     ReportMissing: lambda _us, them: [ReportMissing(number=1, sha256s=them.hashes)],
+    SamplesAck: lambda _us, _them: [SamplesAck(number=1)],
     SessionOffer: offers,
     SessionClose: lambda _us, them: [SessionClose(session=them.session, reason="over")],
     Goodbye: lambda _us, _them: [Goodbye(reason="over", return_after_s=1.0)],

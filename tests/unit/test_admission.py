@@ -349,7 +349,7 @@ def test_each_kind_of_channel_needs_its_capability_in_request_and_certificate(ki
     held = view("kiosk")
     both = running(cert=certificate(may=need, **permits), capabilities=(need,))
     may_open(both, kind, view=held, now=NOW)
-    other = "view"
+    other = "view" if need != "view" else "files"
     for session in (
         running(cert=certificate(may=f"{need},{other}", **permits), capabilities=(other,)),
         running(cert=certificate(may=other, **permits), capabilities=(need,)),
@@ -357,6 +357,35 @@ def test_each_kind_of_channel_needs_its_capability_in_request_and_certificate(ki
         with pytest.raises(Refused) as caught:
             may_open(session, kind, view=held, now=NOW)
         assert caught.value.reason == "no_capability"
+
+
+LOOKS: dict[str, Any] = {"cert": certificate(may="view,shell"), "capabilities": ("view",)}
+
+
+@pytest.mark.parametrize(("tag", "present"), [("kiosk", False), ("home", True), ("home", False), ("clinic", False)])
+def test_to_look_at_a_device_asks_nobody_whatever_the_rule_on_consent(tag: str, present: bool) -> None:
+    assert ask(view(tag), present=present, **LOOKS).ask_s is None
+    only = running(cert=certificate(may="view"), capabilities=("view",))
+    assert ending(only, view(tag)) is None
+    may_open(only, "look", view=view(tag), now=NOW)
+
+
+def test_to_look_and_to_do_more_asks_as_the_rule_says() -> None:
+    assert ask(view("home"), present=True, **{**LOOKS, "capabilities": ("view", "shell")}).ask_s == 30
+
+
+def test_under_a_policy_that_expired_looking_asks_too_and_a_removed_device_refuses() -> None:
+    late = view("kiosk", **EXPIRED)
+    assert ask(late, present=True, **LOOKS).ask_s == 60
+    assert code_of(lambda: ask(late, **LOOKS)) == "policy_expired"
+    removed = view("kiosk", revocations=Revocations(devices=(RevokedDevice(device=DEVICE),)))
+    assert code_of(lambda: ask(removed, **LOOKS)) == "device_removed"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CAPABILITY if kind != "look"])
+def test_a_session_to_look_opens_nothing_else(kind: Kind) -> None:
+    only = running(cert=certificate(may="view,shell,files,forward"), capabilities=("view",))
+    assert code_of(lambda: may_open(only, kind, view=view("kiosk"), now=NOW)) == "no_capability"
 
 
 @pytest.mark.parametrize("kind", ["pty", "forward"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from agent.parts import end_all, keep_going
+import pytest
+
+from agent.parts import end_all, keep_going, side_by_side
 
 
 class Kept:
@@ -45,3 +47,41 @@ async def test_a_part_that_swallows_its_cancellation_ends_with_the_next() -> Non
         await asyncio.sleep(0)
     await end_all((task,))
     assert task.cancelled() and attempts == 2
+
+
+class Stubborn:
+    """Swallows so many cancellations, then ends."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+        self.ended = False
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                if self.left == 0:
+                    self.ended = True
+                    raise
+                self.left -= 1
+
+
+async def test_parts_side_by_side_all_end_with_the_first_that_fails() -> None:
+    stubborn = Stubborn(1)
+
+    async def fails() -> None:
+        raise ConnectionError("the line is dead")
+
+    with pytest.raises(ConnectionError):
+        await side_by_side(stubborn.run, fails)
+    assert stubborn.ended
+
+
+async def test_parts_side_by_side_end_when_cancelled_though_one_swallows_it_and_the_agent_insists() -> None:
+    stubborn, patient = Stubborn(2), Stubborn(0)
+    task = asyncio.create_task(side_by_side(stubborn.run, patient.run))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await end_all((task,))
+    assert task.cancelled() and stubborn.ended and patient.ended

@@ -109,14 +109,14 @@ def test_damage_that_shows_while_it_is_open_costs_what_was_stored_and_no_more(pa
     spool = Spool(path)
     for number in range(1, 40):
         put(spool, number, os.urandom(20_000))
-    spool._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    spool.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     spool.close()
     spool = Spool(path)
     content = bytearray(path.read_bytes())
     for page in range(2, len(content) // 4096):
         content[page * 4096 : page * 4096 + 16] = b"\xff" * 16
     path.write_bytes(content)
-    spool._db.execute("PRAGMA shrink_memory")  # what it has read so far it would not read again
+    spool.db.execute("PRAGMA shrink_memory")  # what it has read so far it would not read again
     with pytest.raises(SpoolDamaged) as caught:
         for number in range(1, 40):
             spool.report(number)
