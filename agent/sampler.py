@@ -253,14 +253,14 @@ class Sampler:
 
 def _told(circumstances: Circumstances) -> dict[str, float]:
     """What others have measured."""
-    from agent.facts.sources.samples import signal_dbm
+    from protocol.facts import strongest_signal
 
     ladder, latency = circumstances.ladder, circumstances.latency_ms
     return _plausible(
         {
             "latency_ms": ladder.latency_ms if latency is None and ladder is not None else latency,
             "loss_percent": ladder.loss_percent if ladder is not None else None,
-            "signal_dbm": signal_dbm(circumstances.modem),
+            "signal_dbm": strongest_signal(circumstances.modem),
         }
     )
 

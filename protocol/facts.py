@@ -7,37 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from protocol.codec import Record
 from protocol.ids import DeviceId
 from protocol.sections.base import Section
 from protocol.sections.findings import Findings
 from protocol.sections.machine import System
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Modems
 from protocol.sections.software import Software
 from protocol.selector import Facts, Installed
 
 MAX_OS_NAMES = 16
 SIGNAL_DBM = range(-200, 1)
 """Strengths that a receiver hears: 0 dBm is a milliwatt, and its own noise is at -174 dBm a hertz."""
-
-
-class HeardModem(Record, frozen=True, kw_only=True):
-    """As it was measured; what tells most is the reference signal, where there is one."""
-
-    rsrp_dbm: int | float | None = None
-    rscp_dbm: int | float | None = None
-    rssi_dbm: int | float | None = None
-
-    @property
-    def signal_dbm(self) -> int | float | None:
-        measured = (self.rsrp_dbm, self.rscp_dbm, self.rssi_dbm)
-        return next((level for level in measured if level is not None), None)
-
-
-class HeardModems(Section, frozen=True, kw_only=True):
-    """What a selector looks at in the section `modem`, for whoever need not know the rest of it."""
-
-    modems: tuple[HeardModem, ...] = ()
 
 
 def os_names(system: System) -> tuple[str, ...]:
@@ -57,10 +38,10 @@ def installed_by_name(software: Software) -> dict[str, tuple[Installed, ...]]:
 
 
 def strongest_signal(modems: Section | None) -> int | None:
-    """dBm, of the section `modem` as anybody decoded it. What no receiver hears is not known."""
-    levels = [getattr(modem, "signal_dbm", None) for modem in getattr(modems, "modems", ())]
-    heard = [round(level) for level in levels if isinstance(level, int | float) and abs(level) <= -SIGNAL_DBM.start]
-    return max((level for level in heard if level in SIGNAL_DBM), default=None)
+    """dBm, of the section `modem`. Of several modems a connection would be made by the one that hears best. What no
+    receiver hears is not known."""
+    levels = [modem.signal_dbm for modem in modems.modems] if isinstance(modems, Modems) else []
+    return max((level for level in levels if level is not None and level in SIGNAL_DBM), default=None)
 
 
 def facts_from(

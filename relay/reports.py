@@ -9,13 +9,14 @@ from sqlalchemy import Connection
 
 from protocol.codec import decode
 from protocol.errors import BadMessage
-from protocol.facts import HeardModems, facts_from
+from protocol.facts import facts_from
 from protocol.ids import DeviceId, OrganisationId
 from protocol.report import Report, open_report
 from protocol.sections.base import MAX_SECTION_BYTES, Section
 from protocol.sections.findings import Findings
 from protocol.sections.machine import System
 from protocol.sections.memory import Memory
+from protocol.sections.modem import Modems
 from protocol.statement import Signed
 from relay.failures import Conflict
 from relay.inventories import Inventories, Key
@@ -27,7 +28,7 @@ from relay.store.store import MAX_NUMBER, Store, storable
 SEARCHED: Mapping[str, type[Section]] = {
     "system": System,
     "memory": Memory,
-    "modem": HeardModems,
+    "modem": Modems,
     "findings": Findings,
 }
 """The sections that selectors look at, as far as they do; software is read later (inventories.py). The others are kept

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.facts.parsers.processor_time import ProcessorTime, busy_percent
-from agent.facts.sources.samples import signal_dbm
 from agent.sample_spool import SampleSpool
 from agent.sampling import (
     ANSWER_S,
@@ -29,10 +28,12 @@ from agent.sampling import (
 from agent.spool import Spool
 from protocol.codec import encode
 from protocol.errors import BadMessage, Refused, Untrusted
+from protocol.facts import strongest_signal
 from protocol.ids import DeviceId, OrganisationId, device_id, sha256
 from protocol.report import Report, open_report
 from protocol.samples import MAX_SAMPLES, MAX_SPAN_S, Sample, SampleBatch, batch_of, columns_of, open_samples
 from protocol.sections.base import Section
+from protocol.sections.modem import Modem, Modems
 from protocol.signing import KeyRawSigner, KeySigner
 from protocol.statement import REPORT, Signed, seal_statement
 from tests.support.organisation import Organisation, new_key
@@ -311,16 +312,7 @@ def test_busy_is_what_was_not_idle_and_unknown_where_the_counters_began_anew() -
     assert busy_percent(before, ProcessorTime(total=110.0, idle=70.0)) is None
 
 
-class _Modem(Section, frozen=True, kw_only=True):
-    rssi_dbm: float | None = None
-    rsrp_dbm: float | None = None
-
-
-class _Modems(Section, frozen=True, kw_only=True):
-    modems: tuple[_Modem, ...] = ()
-
-
-def test_signal_is_the_modems_word_and_absent_without_one() -> None:
-    assert signal_dbm(None) is None and signal_dbm(Section()) is None
-    assert signal_dbm(_Modem(rssi_dbm=-71.0, rsrp_dbm=-101.5)) == -101.5
-    assert signal_dbm(_Modems(modems=(_Modem(), _Modem(rssi_dbm=-71.0)))) == -71.0
+def test_signal_is_that_of_the_modem_that_hears_best_and_absent_without_one() -> None:
+    assert strongest_signal(None) is None and strongest_signal(Section()) is None
+    assert strongest_signal(Modems(modems=(Modem(rssi_dbm=-71, rsrp_dbm=-101),))) == -101
+    assert strongest_signal(Modems(modems=(Modem(), Modem(rssi_dbm=-91), Modem(rssi_dbm=-71)))) == -71

@@ -11,11 +11,6 @@ import sys
 
 from agent.facts.parsers.processor_time import ProcessorTime
 from agent.facts.source import Source
-from protocol.sections.base import Section
-
-SIGNAL_FIELDS = ("signal_dbm", "rsrp_dbm", "rssi_dbm")
-"""Of a section on modems or of one modem in it, the first that is there: what it calls its signal, the reference signal
-of LTE and 5G, the strength of everything received."""
 
 
 def _processor_time() -> ProcessorTime:
@@ -36,16 +31,3 @@ def _system_disk_free() -> int:
 
 PROCESSOR_TIME = Source(name="processor_time", ask=_processor_time)
 SYSTEM_DISK_FREE = Source(name="system_disk_free", ask=_system_disk_free, deadline_s=3.0)
-
-
-def signal_dbm(modem: Section | None) -> float | None:
-    """The signal that a section on modems tells of; of several modems, the first that has one."""
-    if modem is None:
-        return None
-    modems = getattr(modem, "modems", ())
-    for told in (modem, *(modems if isinstance(modems, tuple) else ())):
-        for field in SIGNAL_FIELDS:
-            value = getattr(told, field, None)
-            if isinstance(value, int | float):
-                return float(value)
-    return None
