@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -121,8 +122,18 @@ class AgentProcess:
         self.wait_status(lambda s: s.get("linked"), "the agent is linked")
 
     def wait_reported(self) -> None:
-        """Linked, and nothing waits."""
-        self.wait_status(lambda s: s.get("linked") and s["spool"]["reports"] == 0, "everything is reported")
+        """Linked, and nothing waits of what was ever reported: the first look takes its time."""
+        self.wait_status(
+            lambda s: s.get("linked") and s["spool"]["reports"] == 0 and self._has_reported(), "everything is reported"
+        )
+
+    def _has_reported(self) -> bool:
+        uri = f"file:{self.state / 'spool.sqlite'}?mode=ro"
+        try:
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as db:
+                return bool(db.execute("SELECT value FROM state WHERE name = 'last_number'").fetchone())
+        except sqlite3.OperationalError:
+            return False
 
     def said(self) -> str:
         return self.output.read_text("utf-8", "replace") if self.output.exists() else ""

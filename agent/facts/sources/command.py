@@ -24,7 +24,18 @@ MAX_LIST_BYTES = 16 * 1024 * 1024
 """20,000 packages of 400 bytes are half of it."""
 
 MAX_FAULT_BYTES = 4096
-KEPT = ("HOME", "USER", "LOGNAME", "XDG_DATA_HOME", "CUPS_SERVER", "SystemRoot", "ProgramFiles", "ProgramData", "TEMP", "windir")
+KEPT = (
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "XDG_DATA_HOME",
+    "CUPS_SERVER",
+    "SystemRoot",
+    "ProgramFiles",
+    "ProgramData",
+    "TEMP",
+    "windir",
+)
 ENGLISH = {"LC_ALL": "C.UTF-8", "SYSTEMD_COLORS": "0", "TERM": "dumb"}
 """LANGUAGE is left out: it would win over LC_ALL for messages."""
 
