@@ -47,8 +47,7 @@ NEARLY_FULL_PERCENT = 90
 
 def page(diagnosis: Diagnosis, language: str) -> str:
     """HTML 5, UTF-8. language: "en" or "es". Every value is escaped: names of networks and disks are anybody's."""
-    system = diagnosis.sections.get("system")
-    host = system.hostname if isinstance(system, System) else ""
+    host = _system(diagnosis).hostname
     parts = [
         f'<!doctype html><html lang="{language}"><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width">',
@@ -56,14 +55,15 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         f"<title>{escape(say('page_title', host=host))}</title><style>{STYLE}</style>",
         f"<h1>{escape(say('page_title', host=host))}</h1>",
         f'<p class="small">{datetime.fromtimestamp(diagnosis.at, UTC):%Y-%m-%d %H:%M} UTC'
-        + (f" &middot; {escape(system.os_name)} &middot; {escape(system.model)}" if isinstance(system, System) else ""),
+        + "".join(f" &middot; {escape(word)}" for word in _machine(diagnosis))
+        + "</p>",
         _verdict(diagnosis, language),
         *(_finding(finding, language) for finding in diagnosis.findings.findings),
         f"<h2>{escape(say('ladder'))}</h2><table>",
         *(_rung(rung) for rung in diagnosis.connectivity.rungs),
         "</table>",
         *_radio(diagnosis),
-        f"<p>{escape(throughput_text(diagnosis.connectivity) or '')}</p>",
+        *([f"<p>{escape(rate)}</p>"] if (rate := throughput_text(diagnosis.connectivity)) else []),
         *_router(diagnosis),
         *_bars(diagnosis),
         *_modules(diagnosis, language),
@@ -73,6 +73,17 @@ def page(diagnosis: Diagnosis, language: str) -> str:
         *_guides(diagnosis, language),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _system(diagnosis: Diagnosis) -> System:
+    system = diagnosis.sections.get("system")
+    return system if isinstance(system, System) else System()
+
+
+def _machine(diagnosis: Diagnosis) -> list[str]:
+    """What is known of it."""
+    system = _system(diagnosis)
+    return [word for word in (system.os_name, system.model) if word]
 
 
 def _verdict(diagnosis: Diagnosis, language: str) -> str:

@@ -13,7 +13,7 @@ from protocol.sections.software import Software
 from protocol.sections.updates import Updates
 
 MAX_ROWS = 60
-"""Security updates in the page; more would be its larger part."""
+"""Security updates in the page, folded away: whoever wants to know opens them."""
 
 
 def software_part(sections: Mapping[str, Section]) -> list[str]:
@@ -30,7 +30,10 @@ def software_part(sections: Mapping[str, Section]) -> list[str]:
     if not rows:
         return []
     cells = [f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in rows]
-    listed = [f'<ul class="small">{"".join(waiting)}</ul>'] if waiting else []
+    folded = (
+        f'<details class="small"><summary>{escape(say("page_security"))}</summary><ul>{"".join(waiting)}</ul></details>'
+    )
+    listed = [folded] if waiting else []
     return [f"<h2>{escape(say('page_software'))}</h2><table>", *cells, "</table>", *listed]
 
 
