@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -211,6 +212,32 @@ def test_odd_names_go_both_ways_and_are_harmless_where_they_are_shown(client: Lo
 def test_names_that_are_none_are_refused(client: LocalSftp, path: bytes) -> None:
     for kind in (Kind.STAT, Kind.OPENDIR, Kind.REMOVE, Kind.REALPATH, Kind.READLINK):
         refused(client, kind, string(path))
+
+
+@pytest.mark.parametrize("path", [b"a/" * 10_000, b"../" * 10_000 + b"secret"], ids=["down", "up"])
+def test_a_path_of_ten_thousand_folders_is_refused_before_it_is_walked(client: LocalSftp, path: bytes) -> None:
+    for kind in (Kind.STAT, Kind.OPENDIR, Kind.REALPATH, Kind.MKDIR):
+        with pytest.raises((SftpFailure, BadMessage)):
+            client.request(kind, string(path), u32(0) if kind == Kind.MKDIR else b"")
+
+
+def test_a_tree_of_ten_thousand_folders_is_served_as_deep_as_paths_go(jail: Path, client: LocalSftp) -> None:
+    """Made by somebody on the device, folder by folder: no path of the system's reaches its end."""
+    here = os.open(jail / "sub", os.O_RDONLY)
+    for _ in range(10_000):
+        os.mkdir("d", dir_fd=here)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    os.close(here)
+    try:
+        reached = "sub" + "/d" * ((MAX_PATH_BYTES - 16) // 2)
+        assert [entry.name for entry in client.names(reached) if entry.name not in (b".", b"..")] == [b"d"]
+        with pytest.raises((SftpFailure, BadMessage)):
+            client.names("sub" + "/d" * 9_000)
+        assert client.read("sub/inside") == b"inside"
+    finally:
+        subprocess.run(["rm", "-rf", jail / "sub"], check=True)  # what removes tests' folders recurses, and gives up
 
 
 @pytest.mark.parametrize("path", ["", ".", "/", "sub/..", "..", "sub/."])
