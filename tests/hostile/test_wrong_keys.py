@@ -21,6 +21,7 @@ from protocol.enrolment import EnrolStatement, open_proof, verify_enrolment
 from protocol.errors import BadMessage, Refused, Untrusted
 from protocol.policy import open_policy
 from protocol.report import Report, open_report
+from protocol.samples import SampleBatch, open_samples
 from protocol.session import verify_request
 from protocol.statement import (
     CHARTER,
@@ -80,6 +81,7 @@ def doors(holders: Holders) -> dict[str, Door]:
     enrolment = holders.enrolment()
     line = enrolment.device_key
     report = Report(organisation=organisation.id, device=device, number=1, collected_at=NOW, sections={})
+    samples = SampleBatch(organisation=organisation.id, device=device, number=1, at=(NOW,), values={})
     asking = TechnicianKey("ana", holders.technician, b"")
     session, request = organisation.session_request(asking, device, "nonce", account=ACCOUNT)
 
@@ -108,6 +110,12 @@ def doors(holders: Holders) -> dict[str, Door]:
             lambda s: open_report(s, organisation=id_, device=device, device_key=line),
             frozenset({"device"}),
         ),
+        "open_samples": Door(
+            encode(samples),
+            REPORT,
+            lambda s: open_samples(s, organisation=id_, device=device, device_key=line),
+            frozenset({"device"}),
+        ),
         "verify_enrolment": Door(
             encode(enrolment),
             ENROL,
@@ -134,7 +142,7 @@ AT_THE_RELAY = {"_identify", "_open_login"}
 
 
 @pytest.mark.parametrize("name", ["open_first_charter", "open_next_charter", "open_policy", "open_proof", "open_report",
-                                  "verify_enrolment", "open_record", "verify_request"])  # fmt: skip
+                                  "open_samples", "verify_enrolment", "open_record", "verify_request"])  # fmt: skip
 def test_a_verifier_opens_to_what_is_due_and_to_nothing_else(holders: Holders, name: str) -> None:
     opens_to_what_is_due_alone(holders, doors(holders)[name])
 

@@ -23,8 +23,8 @@ def _value(type_: inspect.Type, text: str, depth: int) -> Any:
             return _value(inner, text, depth)
         case inspect.StrType(max_length=longest):
             return text[:longest]
-        case inspect.IntType(ge=least) | inspect.FloatType(ge=least):
-            return 1 if least is None else max(1, least)
+        case inspect.IntType(ge=least, le=most) | inspect.FloatType(ge=least, le=most):
+            return min(1 if least is None else max(1, least), 1 if most is None else most)
         case inspect.BoolType():
             return True
         case inspect.LiteralType(values=values):
