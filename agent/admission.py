@@ -242,6 +242,11 @@ def _consent(
     return rule.wait_s
 
 
+def only_looks(running: Running) -> bool:
+    """Nobody is asked for such a session, so it gets less of everything."""
+    return _only_looks(running.verified.request.capabilities)
+
+
 def _only_looks(capabilities: tuple[str, ...]) -> bool:
     return capabilities == (LOOKING,)
 
@@ -288,8 +293,7 @@ def may_go_on(running: Running, *, view: DeviceView, now: float) -> None:
     if now > running.started_at + held.policy.max_session_s:
         raise Ended(f"the policy ends a session after {held.policy.max_session_s} s", ending="policy", code="too_long")
     if not running.asked:
-        only_looks = _only_looks(running.verified.request.capabilities)
-        _unattended_may_go_on(held, view, now, only_looks=only_looks)
+        _unattended_may_go_on(held, view, now, only_looks=only_looks(running))
 
 
 def _unattended_may_go_on(held: HeldPolicy, view: DeviceView, now: float, *, only_looks: bool) -> None:

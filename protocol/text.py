@@ -7,6 +7,7 @@ script does. This says nothing about HTML, where other characters are dangerous.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -18,6 +19,9 @@ MAX_COMBINING = 4
 
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """Printable by their category, yet drawn as nothing: fillers, joiners and the empty braille pattern."""
+
+
+_FORMULA = re.compile(r"(^|[;,|\t])(\s*[=+\-@])")
 
 
 def escape(text: str, *, multiline: bool = False, limit: int = LINE_LIMIT) -> str:
@@ -45,15 +49,16 @@ def escape(text: str, *, multiline: bool = False, limit: int = LINE_LIMIT) -> st
 def csv_line(cells: Iterable[object]) -> str:
     """A line of CSV (RFC 4180, but for the line's end), escaped; None is empty.
 
-    A spreadsheet runs a text that begins like a formula: such a one gets an apostrophe before it.
+    A spreadsheet runs a text that begins like a formula: such a one gets an apostrophe before it, and so does what
+    would begin a cell where lists are separated by another sign than the comma, as in Spanish and German settings.
     """
     return ",".join(_csv_cell(cell) for cell in cells) + "\n"
 
 
 def _csv_cell(cell: object) -> str:
     text = "" if cell is None else escape(str(cell))
-    if text[:1] in ("=", "+", "-", "@") and not isinstance(cell, int | float):
-        text = "'" + text
+    if not isinstance(cell, int | float):
+        text = _FORMULA.sub(r"\1'\2", text)
     return '"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"') else text
 
 

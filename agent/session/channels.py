@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from agent.admission import DeviceView, Ended, Kind, Running, may_open
+from agent.admission import DeviceView, Ended, Kind, Running, may_open, only_looks
 from agent.session.endpoint import Send
 from agent.session.file_notes import FileNotes
 from agent.session.host import Exit, Host, Launch, Process
@@ -31,6 +31,9 @@ MAX_ENDING = 4 * MAX_CHANNELS
 MAX_OPENED = 5_000
 """Channels of one session, all in all: each is an entry in the device's log, and must not push the others out."""
 
+MAX_LOOKS = 20
+"""The same of a session that only looks: nobody was asked for it, so it gets less of the log."""
+
 MAX_LOGGED_CHARS = 512 * 1024
 """Of one session's commands, for the same reason."""
 
@@ -38,6 +41,10 @@ MAX_LOGGED_OF_ONE = 2_000
 """Of a longer command the log has the beginning."""
 
 EXIT_NOTED_WITHIN_S = 0.5
+
+STUCK_FOR_S = 900.0
+"""A look that was killed and does not end, by a disk that does not answer: so long the device takes no other one. The
+session does not wait for it."""
 
 
 KINDS: dict[str, Kind] = {"shell": "shell", "exec": "exec", "sftp": "sftp", "look": "look"}
@@ -75,6 +82,8 @@ class Channels:
         self._send = send
         self._tasks: dict[int, Task] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._looking: set[asyncio.Task[None]] = set()
+        self._most = MAX_LOOKS if only_looks(running) else MAX_OPENED
         self._left: list[Process] = []
         self._file_notes = FileNotes(self._session, journal)
         self._opened = 0
@@ -98,7 +107,7 @@ class Channels:
             raise BadMessage("more channels than there may be")
         self._opened += 1
         self._logged += min(len(message.command or ""), MAX_LOGGED_OF_ONE)
-        if self._opened > MAX_OPENED or self._logged > MAX_LOGGED_CHARS:
+        if self._opened > self._most or self._logged > MAX_LOGGED_CHARS:
             raise Ended("the session has filled its share of the device's log", ending="failed")
         entry = {
             "session": self._session,
@@ -152,21 +161,13 @@ class Channels:
         except BaseException:
             self._looks.end()
             raise
-        waiting = loop.create_task(self._await_look(process))
-        self._ending.add(waiting)
+        waiting = loop.create_task(_await_look(process))
+        self._looking.add(waiting)
         waiting.add_done_callback(self._look_ended)
         return process
 
-    async def _await_look(self, process: Process) -> None:
-        try:
-            async with asyncio.timeout(LOOK_WITHIN_S):
-                await process.wait()
-        except TimeoutError:
-            process.signal("KILL")
-            await process.wait()
-
     def _look_ended(self, waiting: asyncio.Task[None]) -> None:
-        self._ending.discard(waiting)
+        self._looking.discard(waiting)
         self._looks.end()
 
     def _permit(self, message: Open) -> None:
@@ -226,3 +227,14 @@ class Channels:
         if everything:
             await asyncio.gather(*(process.end(everything=True) for process in self._left), return_exceptions=True)
         self._file_notes.close()
+
+
+async def _await_look(process: Process) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_WITHIN_S):
+            await process.wait()
+            return
+    process.signal("KILL")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STUCK_FOR_S):
+            await process.wait()

@@ -267,6 +267,7 @@ class SessionDesk:
                 now=self._now(),
                 monotonic=self._clock.monotonic(),
             )
+            self._live.room_for(admission)
             account = self._account(admission)
             note_request(self._journal, admission.verified)
             self._ask_or_start(offer, admission, account)

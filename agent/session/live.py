@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from agent.admission import Admission, DeviceView, Ended, Running, leg_relay, may_go_on
+from agent.admission import LOOKING, Admission, DeviceView, Ended, Running, leg_relay, may_go_on, only_looks
 from agent.session.broker import Outcome, SessionBroker
 from agent.session.host import Host
 from agent.session.journal import Journal
@@ -26,6 +26,9 @@ from protocol.signing import RawSigner
 from transport.relay_address import RelayAddress
 
 log = logging.getLogger(__name__)
+
+MAX_LOOKING = 2
+"""Sessions of one technician that only look, at a time."""
 
 MAX_PAST = 1024
 """Kernel sessions that technicians' background processes live on in; of older ones it is forgotten whose they are."""
@@ -83,6 +86,13 @@ class LiveSessions:
         return any(broker.is_away for broker in self)
 
     # -- a session's life -------------------------------------------------------------------------------------------
+
+    def room_for(self, admission: Admission) -> None:
+        """Raises Refused (too_many_looks): nobody was asked for sessions that only look, so they take few places."""
+        name, wanted = admission.verified.technician.name, admission.verified.request.capabilities
+        looks = [b for b in self if only_looks(b.running) and b.running.verified.technician.name == name]
+        if wanted == (LOOKING,) and len(looks) >= MAX_LOOKING:
+            raise Refused(f"{name} looks at this device {len(looks)} times already", code="too_many_looks")
 
     def start(self, offer: SessionOffer, admission: Admission, host: Host, *, asked: bool) -> None:
         session = admission.verified.request.session

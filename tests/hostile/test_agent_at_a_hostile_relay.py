@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from protocol.codec import MAX_MESSAGE_BYTES, decode
+from protocol.codec import MAX_MESSAGE_BYTES, Record, decode
 from protocol.keys import parse_public_line
 from protocol.link import (
     Documents,
@@ -285,3 +285,20 @@ async def test_a_second_challenge_or_welcome_changes_nothing(meeting: Meeting) -
     await link.send(welcome)
     await meeting.is_well(link)
     assert (await meeting.status())["linked"]
+
+
+async def test_who_only_looks_takes_few_of_the_device_s_places(meeting: Meeting) -> None:
+    """Nobody is asked for such sessions; those of others still begin."""
+    link = await meeting.link()
+    looker = meeting.relay.organisation.technician("looker", may="view")
+    offers = [await meeting.ask(link, looker, capabilities=("view",)) for _ in range(3)]
+    for offer in offers:
+        await link.send(offer)
+    codes = []
+    while len(codes) < len(offers):
+        answer = await link.next(Record)
+        if isinstance(answer, SessionAccepted | SessionRefused):
+            codes.append(answer.code if isinstance(answer, SessionRefused) else "")
+    assert codes == ["", "", "too_many_looks"]
+    await link.send(await meeting.ask(link))
+    await link.next(SessionAccepted)

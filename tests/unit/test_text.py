@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from protocol.text import LINE_LIMIT, escape
+from protocol.text import LINE_LIMIT, csv_line, escape
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,20 @@ def test_no_character_of_unicode_gets_through_as_a_control() -> None:
         assert shown.isprintable(), hex(start)
         assert "…" not in shown[-1:]
         shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("  =1+1", "'  =1+1"),
+        ("x;=cmd|'/C calc'!A0", "x;'=cmd|'/C calc'!A0"),
+        ("a,@sum", '"a,\'@sum"'),
+        ("a|+1", "a|'+1"),
+        (-71, "-71"),
+        ("a-b=c", "a-b=c"),
+        ('say "no"', '"say ""no"""'),
+    ],
+)
+def test_no_spreadsheet_finds_a_formula_whatever_separates_its_lists(cell: object, shown: str) -> None:
+    assert csv_line([cell]) == f"{shown}\n"
