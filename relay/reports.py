@@ -22,6 +22,7 @@ from relay.failures import Conflict
 from relay.inventories import Inventories, Key
 from relay.store import blobs, reports
 from relay.store.findings import Found
+from relay.store.last_sections import MAX_NOTES_CHARS
 from relay.store.reports import Contradicted, Missing, Summary
 from relay.store.store import MAX_NUMBER, Store, storable
 
@@ -33,8 +34,6 @@ SEARCHED: Mapping[str, type[Section]] = {
 }
 """The sections that selectors look at, as far as they do; software is read later (inventories.py). The others are kept
 and handed on unread."""
-
-MAX_NOTES_CHARS = 500
 
 
 class Accepted(msgspec.Struct, frozen=True):

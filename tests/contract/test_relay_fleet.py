@@ -138,6 +138,20 @@ async def test_a_device_that_has_reported_no_software_is_in_neither_answer(world
     await until(unknown, "what cannot be read is not known")
 
 
+async def test_a_device_with_more_versions_than_anybody_has_is_kept_as_signed_and_not_searched(world: World) -> None:
+    device = await world.device("liar")
+    _, client = await world.technician()
+    await report(device, 1, software(deb("libmany", "1"), deb("honest", "1")))
+    await in_step(client, "honest", 1)
+    many = software(*(deb("libmany", f"1.{number}") for number in range(100)), deb("honest", "1"))
+    await report(device, 2, many)
+    await in_step(client, "honest", 0)
+    assert (await search(client, "libmany")).total == 0
+    assert await get_blob(client, sha256(many["software"])) == many["software"]
+    await report(device, 3, software(deb("honest", "2")))
+    await in_step(client, "honest", 1)
+
+
 async def test_after_an_upgrade_a_device_is_found_by_its_new_version_alone(world: World) -> None:
     device = await world.device("upgraded")
     _, client = await world.technician()
