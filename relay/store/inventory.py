@@ -192,6 +192,17 @@ def is_read(connection: Connection, organisation: OrganisationId, device: Device
     return bool(row.sha256 == sha256)
 
 
+def fault_noted(connection: Connection, organisation: OrganisationId, device: DeviceId, sha256: Sha256) -> str:
+    """What was noted of the section `sha256`, where it was read and is not searched; else "". It is not read again
+    while reports name it, and each report has notes of its own."""
+    unknown = and_(inventories.c.sha256 == sha256, inventories.c.known.is_(False))
+    query = select(inventories.c.device).where(_of(inventories, organisation, device), unknown)
+    if connection.execute(query).first() is None:
+        return ""
+    noted = last_sections.notes_of(connection, organisation, device)
+    return next((part for part in noted if part.startswith(f"{SECTION}: ")), "")
+
+
 def drop_unused(connection: Connection, keys: Sequence[int]) -> None:
     """Drop those of `keys` (of `unused`) that still nobody has."""
     connection.execute(delete(packages).where(packages.c.key.in_(integers(keys)), ~_IS_LINKED))

@@ -29,11 +29,16 @@ def reported(connection: Connection, organisation: OrganisationId, device: Devic
 
 def note(connection: Connection, organisation: OrganisationId, device: DeviceId, text: str) -> None:
     """Add to the notes of the device's last report why a section of it is not searched."""
+    notes = "; ".join([*notes_of(connection, organisation, device), text])
     this = and_(devices.c.organisation == organisation, devices.c.id == device)
-    notes = connection.execute(select(devices.c.notes).where(this)).scalar()
-    parts = [part for part in (notes, text) if part]
-    values = {"notes": storable("; ".join(parts), MAX_NOTES_CHARS)}
-    connection.execute(update(devices).where(this).values(**values))
+    connection.execute(update(devices).where(this).values(notes=storable(notes, MAX_NOTES_CHARS)))
+
+
+def notes_of(connection: Connection, organisation: OrganisationId, device: DeviceId) -> list[str]:
+    this = and_(devices.c.organisation == organisation, devices.c.id == device)
+    return [
+        part for part in (connection.execute(select(devices.c.notes).where(this)).scalar() or "").split("; ") if part
+    ]
 
 
 def behind(connection: Connection, name: str, read: Table, limit: int) -> list[tuple[OrganisationId, DeviceId]]:

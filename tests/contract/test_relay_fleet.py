@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -58,6 +60,11 @@ def found(*findings: Finding) -> dict[str, bytes]:
 async def report(device: FakeDevice, number: int, sections: dict[str, bytes], **changes: Any) -> None:
     async with device.linked() as link:
         await link.send_report(number, sections, **changes)
+
+
+def notes(world: World, device: FakeDevice) -> str:
+    with closing(sqlite3.connect(f"file:{world.relay.database}?mode=ro", uri=True)) as connection:
+        return connection.execute("SELECT notes FROM devices WHERE id = ?", (device.id,)).fetchone()[0]
 
 
 async def search(client: RelayClient, package: str, **query: Any) -> SoftwarePage:
@@ -155,8 +162,17 @@ async def test_a_device_with_more_versions_than_anybody_has_is_kept_as_signed_an
     await in_step(client, "honest", 0)
     assert (await search(client, "libmany")).total == 0
     assert await get_blob(client, sha256(many["software"])) == many["software"]
-    await report(device, 3, software(deb("honest", "2")))
+    noted = "software: 100 versions of one package, where 64 are the most"
+
+    async def is_noted() -> bool:
+        return notes(world, device) == noted
+
+    await until(is_noted, "it is noted")
+    await report(device, 3, many)
+    assert notes(world, device) == noted, "of a section that is not read again"
+    await report(device, 4, software(deb("honest", "2")))
     await in_step(client, "honest", 1)
+    assert notes(world, device) == ""
 
 
 async def test_pages_are_bounded_in_rows_versions_and_bytes_and_say_what_they_leave_out(
