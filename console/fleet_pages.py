@@ -55,9 +55,11 @@ class Pages(Generic[P]):
             self.first = self.first or page
             for told in page.devices:
                 self.devices[told.id] = judge(told, self.desk.trust, self._known)
-            given += wanted
+            given += max(1, len(page.devices) if isinstance(page, SoftwarePage) else len(page.rows))
             yield page
-            if page.next is None or page.next == after or not page.rows or given == self._limit:
+            if page.next is None or page.next == after or not page.rows:
+                return
+            if self._limit is not None and given >= self._limit:
                 return
             after = page.next
 

@@ -11,6 +11,11 @@ from protocol.codec import Count, Record
 from protocol.ids import DeviceId
 from protocol.sections.findings import Severity
 
+MAX_ROWS_EACH = 20
+"""Of one device on a page: of one package, nobody reads more."""
+
+MAX_VERSIONS = 500
+
 
 class PackageRow(Record, frozen=True, kw_only=True):
     """A package on a device. name, version, system, source: as in the section `software`."""
@@ -33,15 +38,18 @@ class VersionCount(Record, frozen=True, kw_only=True):
 
 
 class SoftwarePage(Record, frozen=True, kw_only=True):
-    """GET /v1/software?package=&selector=&after=&limit=. rows: by device, all of each device's that are asked for.
+    """GET /v1/software?package=&selector=&after=&limit=. rows: by device, MAX_ROWS_EACH of each at most.
 
-    devices: those of the rows.  versions: over all pages, most frequent first; with the first page alone.
-    next: pass as `after`, or None at the end.  total: devices over all pages.
+    devices: those of the rows; fewer than `limit` where they are long.  more_rows: how many of a device were left out.
+    versions: over all pages, the MAX_VERSIONS most frequent, these first; with the first page alone.  more_versions:
+    how many there are besides.  next: pass as `after`, or None at the end.  total: devices over all pages.
     """
 
     rows: tuple[PackageRow, ...]
     devices: tuple[Device, ...]
+    more_rows: dict[DeviceId, Count] = {}
     versions: tuple[VersionCount, ...] = ()
+    more_versions: Count = 0
     next: str | None
     total: Count
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Connection, and_, select
 
-from protocol.api import Device
-from protocol.fleet import FindingCount, FindingRow, FindingsPage, PackageRow, SoftwarePage, VersionCount
+from protocol.api import MAX_LIST_BYTES, Device
+from protocol.codec import encode
+from protocol.fleet import (
+    MAX_ROWS_EACH,
+    MAX_VERSIONS,
+    FindingCount,
+    FindingRow,
+    FindingsPage,
+    PackageRow,
+    SoftwarePage,
+    VersionCount,
+)
 from protocol.ids import DeviceId
 from protocol.sections.findings import SEVERITIES
 from protocol.selector import And, Selector, Software
@@ -16,6 +26,9 @@ from relay.store.findings import Place
 from relay.store.software import Version
 from relay.store.tables import devices
 from relay.store.tables import findings as finding_rows
+
+PAGE_BYTES = MAX_LIST_BYTES // 2
+"""Of a page, about: the device that goes beyond it is the next page's first. A console reads twice as much at most."""
 
 
 class SoftwareAsked(msgspec.Struct, frozen=True):
@@ -36,19 +49,44 @@ class FindingsAsked(msgspec.Struct, frozen=True):
 
 
 def search_software(
-    connection: Connection, login: Login, asked: SoftwareAsked, *, after: str | None, limit: int, now: float
+    connection: Connection,
+    login: Login,
+    asked: SoftwareAsked,
+    *,
+    after: str | None,
+    limit: int,
+    now: float,
+    rows_each: int | None = MAX_ROWS_EACH,
 ) -> SoftwarePage:
+    """rows_each: of a device at most; None: all that it has (inventory.MAX_VERSIONS)."""
     organisation = login.organisation
     page = listing.list_devices(connection, organisation, login.technician, asked.tree, after=after, limit=limit)
     known = software.versions(connection, organisation, asked.term)
     keys, _ = software.fitting(known, asked.term)
     held = software.having(connection, organisation, [row.id for row in page.rows], keys)
-    rows = [_package(row.id, row.hostname, known[key]) for row in page.rows for key in held.get(row.id, ())]
+    versions = _counts(connection, login, asked, known, keys) if after is None else ()
+    first = versions[:MAX_VERSIONS]
+    left = PAGE_BYTES - len(encode(first))
+    rows: list[PackageRow] = []
+    shown: list[Device] = []
+    more: dict[DeviceId, int] = {}
+    for device in listing.present(connection, organisation, page.rows, now):
+        its = held.get(device.id, [])
+        these = [_package(device.id, device.hostname, known[key]) for key in its[:rows_each]]
+        left -= len(encode((device, *these)))
+        if left < 0 and shown:
+            break
+        rows += these
+        shown.append(device)
+        if len(its) > len(these):
+            more[device.id] = len(its) - len(these)
     return SoftwarePage(
         rows=tuple(rows),
-        devices=listing.present(connection, organisation, page.rows, now),
-        versions=_counts(connection, login, asked, known, keys) if after is None else (),
-        next=page.next,
+        devices=tuple(shown),
+        more_rows=more,
+        versions=first,
+        more_versions=len(versions) - len(first),
+        next=shown[-1].id if len(shown) < len(page.rows) else page.next,
         total=page.total,
     )
 

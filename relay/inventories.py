@@ -18,11 +18,12 @@ from protocol.errors import AuxilioError, BadMessage
 from protocol.ids import DeviceId, OrganisationId, Sha256
 from protocol.sections.catalogue import decode_section
 from protocol.sections.findings import Findings
-from protocol.sections.software import Software
+from protocol.sections.software import MAX_PACKAGES, Software
 from relay import logs
+from relay.admission import Buckets
 from relay.store import blobs, findings, inventory, last_sections
 from relay.store.findings import Found
-from relay.store.inventory import Inventory, Keys, rows_of
+from relay.store.inventory import Inventory, Keys, fault_of, rows_of
 from relay.store.store import Store
 from relay.store.tables import device_findings, inventories
 
@@ -34,6 +35,18 @@ READING = 2
 
 MAX_BEHIND = 10_000
 """Devices that are looked for at once; the next look finds the others."""
+
+REWRITES = 4 * MAX_PACKAGES
+"""Links of one device, written one after the other as fast as its reports come: its whole inventory four times."""
+
+LINKS_PER_S = 100.0
+"""And from then on. An upgrade of everything is 4,000 links; who says something else all the time waits for others."""
+
+READING_COST = 500
+"""In links, what it takes to read a section, however little differs."""
+
+MAX_PACED = 20_000
+"""Devices of which it is known how much they have written of late."""
 
 RETRY_S = 10.0
 """After the database did not take it, a full disk for example."""
@@ -51,15 +64,28 @@ class Inventories:
         self._come = asyncio.Event()
         self._reading = asyncio.Semaphore(READING)
         self._keys = Keys()
+        self._pace = Buckets(per_s=LINKS_PER_S, burst=REWRITES, limit=MAX_PACED)
+        self._later: set[Key] = set()
 
     def __len__(self) -> int:
         """Devices that are not yet in step."""
-        return len(self._line) + self._busy
+        return len(self._line) + len(self._later) + self._busy
 
     def follow(self, key: Key) -> None:
-        """The device's last report may say something else than before."""
+        """The device's last report may say something else than before. One that wrote much of late has to wait."""
+        if key in self._later:
+            return
+        loop = asyncio.get_running_loop()
+        if wait_s := self._pace.wait_s(_name(key), loop.time()):
+            self._later.add(key)
+            loop.call_later(wait_s, self._return, key)
+            return
         self._line[key] = None
         self._come.set()
+
+    def _return(self, key: Key) -> None:
+        self._later.discard(key)
+        self.follow(key)
 
     async def look_behind(self) -> None:
         """Put those in line who are behind."""
@@ -108,7 +134,12 @@ class Inventories:
             if wanted is None:
                 return
             rows = min(wanted.changes, inventory.MAX_CHANGES)
+            self._pace.take(_name(key), asyncio.get_running_loop().time(), READING_COST + rows)
             done = await self._store.write_bulk(partial(_apply, key=key, wanted=wanted), rows)
+
+
+def _name(key: Key) -> str:
+    return " ".join(key)
 
 
 def _prepare(connection: Connection, key: Key, known: Keys) -> Inventory | None:
@@ -117,8 +148,10 @@ def _prepare(connection: Connection, key: Key, known: Keys) -> Inventory | None:
     if inventory.is_read(connection, *key, sha256):
         return None
     section = _section(connection, key[0], inventory.SECTION, sha256) if sha256 else None
-    rows = rows_of(section) if isinstance(section, Software) and section.systems else None
-    return inventory.prepare(connection, *key, sha256, rows, known)
+    software = section if isinstance(section, Software) and section.systems else None
+    fault = fault_of(software) if software is not None else ""
+    rows = rows_of(software) if software is not None and not fault else None
+    return inventory.prepare(connection, *key, sha256, rows, known, fault)
 
 
 def _apply(connection: Connection, key: Key, wanted: Inventory) -> bool:

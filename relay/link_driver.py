@@ -55,7 +55,7 @@ from relay.links import REVOKED_RETURN_S, Link, Links
 from relay.logins import make_token
 from relay.metrics import Metrics
 from relay.reports import Accepted, Reports
-from relay.samples import accept_samples
+from relay.samples import SamplesFull, accept_samples
 from relay.sessions import Sessions
 from relay.splice import close_reason
 from relay.stopping import Restarting, Stopping
@@ -337,7 +337,9 @@ class LinkDriver:
             number, is_new = await accept_samples(
                 self._store, organisation, device, link.device_key, signed, now=self._clock.now()
             )
-        except AuxilioError:
+        except AuxilioError as exc:
+            if isinstance(exc, SamplesFull):
+                self._metrics.quota_refusals.labels(what="samples").inc()
             self._metrics.samples.labels(outcome="refused").inc()
             raise
         self._metrics.samples.labels(outcome="committed" if is_new else "known").inc()

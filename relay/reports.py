@@ -20,8 +20,9 @@ from protocol.sections.modem import Modems
 from protocol.statement import Signed
 from relay.failures import Conflict
 from relay.inventories import Inventories, Key
-from relay.store import blobs, reports
+from relay.store import blobs, inventory, reports
 from relay.store.findings import Found
+from relay.store.last_sections import MAX_NOTES_CHARS
 from relay.store.reports import Contradicted, Missing, Summary
 from relay.store.store import MAX_NUMBER, Store, storable
 
@@ -33,8 +34,6 @@ SEARCHED: Mapping[str, type[Section]] = {
 }
 """The sections that selectors look at, as far as they do; software is read later (inventories.py). The others are kept
 and handed on unread."""
-
-MAX_NOTES_CHARS = 500
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -108,6 +107,9 @@ def _summary(connection: Connection, organisation: OrganisationId, device: Devic
         except BadMessage as exc:
             # What cannot be read is still kept and shown as what the device signed; it is only not searched.
             notes.append(f"{name}: {exc.message}")
+    software = report.sections.get(inventory.SECTION)
+    if software is not None and (fault := inventory.fault_noted(connection, organisation, device, software.sha256)):
+        notes.append(fault)
     facts = facts_from(device, sections, tags=None)
     system, found, ref = sections.get("system"), sections.get("findings"), report.sections.get("findings")
     ram = facts.ram_bytes if facts.ram_bytes is not None and 0 <= facts.ram_bytes < 2**62 else None

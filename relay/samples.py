@@ -10,6 +10,7 @@ from protocol.ids import DeviceId, OrganisationId
 from protocol.samples import open_samples
 from protocol.statement import Signed
 from relay.store import samples
+from relay.store.samples import Full
 from relay.store.store import MAX_NUMBER, Store
 
 REST_S = 0.02
@@ -22,12 +23,17 @@ class SamplesRefused(PeerFault):
     code = "samples_refused"
 
 
+class SamplesFull(SamplesRefused):
+    """The device has its share. To the agent it is the same: other batches may be refused as well until some go."""
+
+
 async def accept_samples(
     store: Store, organisation: OrganisationId, device: DeviceId, device_key: str, signed: Signed, *, now: float
 ) -> tuple[int, bool]:
     """Commit the batch; return its number, and whether it is new.
 
-    device_key: its public line.  Raises SamplesRefused; StoreFailed, StoreFull: not committed, to be sent again.
+    device_key: its public line.  Raises SamplesRefused, SamplesFull;
+    StoreFailed, StoreFull: not committed, to be sent again.
     """
     try:
         batch = open_samples(signed, organisation=organisation, device=device, device_key=device_key)
@@ -36,6 +42,8 @@ async def accept_samples(
     except (BadMessage, Refused, Untrusted) as exc:
         raise SamplesRefused(exc.message) from exc
     is_new = await store.write(lambda c: samples.commit_batch(c, organisation, device, batch, signed, now))
+    if isinstance(is_new, Full):
+        raise SamplesFull("the device has more samples than one may have in two days")
     return batch.number, is_new
 
 

@@ -148,6 +148,9 @@ async def _rows(pages: Pages[SoftwarePage], signed: SignedSections[_Signed] | No
                 continue
             key = (row.name, row.version, row.system)
             yield Shown(row, judged, word(says.get(row.device), key, "the device has not signed it"))
+        for device, more in page.more_rows.items():
+            if device in pages.devices:
+                pages.desk.say(f"and {more} more of {device}: `auxilio show {device} software` has all")
 
 
 def _record(shown: Shown) -> dict[str, Any]:
@@ -171,6 +174,7 @@ async def _print_versions(pages: Pages[SoftwarePage], as_json: bool) -> None:
     assert pages.first is not None
     if as_json:
         print_json([json.loads(msgspec.json.encode(version)) for version in pages.first.versions])
+        _say_more_versions(pages.first)
     else:
         _print_version_table(pages.first)
 
@@ -178,6 +182,12 @@ async def _print_versions(pages: Pages[SoftwarePage], as_json: bool) -> None:
 def _print_version_table(page: SoftwarePage) -> None:
     rows = [(one.name, one.version, one.system, str(one.devices)) for one in page.versions]
     print_table(("package", "version", "system", "devices"), rows)
+    _say_more_versions(page)
+
+
+def _say_more_versions(page: SoftwarePage) -> None:
+    if page.more_versions:
+        say(f"and {page.more_versions} more versions: compare with one, as in 'NAME<VERSION'")
 
 
 async def _print_table(pages: Pages[SoftwarePage], signed: SignedSections[_Signed] | None) -> None:

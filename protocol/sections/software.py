@@ -5,6 +5,10 @@ from __future__ import annotations
 from protocol.codec import Record
 from protocol.sections.base import Count, Instant, Section
 
+MAX_PACKAGES = 20_000
+"""In a section: everything that Debian's desktops and tools could put on one machine; 2 MiB of JSON. An agent lists no
+more, and a relay searches no section that does."""
+
 
 class Package(Record, frozen=True, kw_only=True, array_like=True):
     """One installed package, program or application.

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from protocol.api import DEFAULT_PAGE, MAX_PAGE
 from protocol.errors import BadMessage
-from protocol.fleet import FindingsPage, SoftwarePage
+from protocol.fleet import MAX_ROWS_EACH, FindingsPage, SoftwarePage
 from protocol.sections.findings import SEVERITIES
 from protocol.selector import Selector, Software, parse
 from protocol.text import csv_line
@@ -36,9 +36,13 @@ async def search_software(call: Call) -> SoftwarePage | web.StreamResponse:
         raise BadMessage("not a page's `next`")
     login, now = call.login, call.services.clock.now()
 
+    rows_each = None if _wants_csv(call) else MAX_ROWS_EACH  # nothing in a table could say that there are more
+
     async def page(after: str | None, limit: int) -> SoftwarePage:
         def job(connection: Connection) -> SoftwarePage:
-            return fleet.search_software(connection, login, asked, after=after, limit=limit, now=now)
+            return fleet.search_software(
+                connection, login, asked, after=after, limit=limit, now=now, rows_each=rows_each
+            )
 
         return await call.services.store.search(login.organisation, job)
 

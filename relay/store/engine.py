@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,9 @@ from sqlalchemy import (
     Engine,
     Insert,
     Select,
+    Subquery,
     Table,
+    Text,
     column,
     create_engine,
     event,
@@ -195,6 +197,15 @@ def integers(values: Iterable[int]) -> Select[tuple[int]]:
     """`values` as a query, for IN and FROM: one parameter, however many there are. (SQLite's JSON1.)"""
     each = func.json_each(json.dumps(list(values))).table_valued(column("value", BigInteger))
     return select(each.c.value)
+
+
+def texts(rows: Iterable[Sequence[str]], width: int) -> Subquery:
+    """`rows` of `width` texts each as a table for FROM, likewise: `position` (from 0), `text0`, `text1` ..."""
+    each = func.json_each(json.dumps([list(row) for row in rows])).table_valued(
+        column("key", BigInteger), column("value", Text)
+    )
+    columns = [func.json_extract(each.c.value, f"$[{number}]").label(f"text{number}") for number in range(width)]
+    return select(each.c.key.label("position"), *columns).subquery()
 
 
 def upsert(table: Table, query: Select[Any], **set_: ColumnElement[Any]) -> Insert:

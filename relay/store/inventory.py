@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -19,9 +20,9 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, literal, select, update
 
 from protocol.ids import DeviceId, OrganisationId, Sha256
-from protocol.sections.software import Software
+from protocol.sections.software import MAX_PACKAGES, Software
 from relay.store import last_sections
-from relay.store.engine import integers, upsert
+from relay.store.engine import integers, texts, upsert
 from relay.store.store import storable
 from relay.store.tables import inventories, inventory_packages, packages, software_links
 
@@ -32,7 +33,7 @@ BITS = 32
 """Devices in a bucket. A mask stays far below what the databases take for an integer."""
 
 ASKED_AT_ONCE = 400
-"""Names in one IN. SQLite takes 32,766, and PostgreSQL as many; short statements are prepared sooner."""
+"""Names in one IN, rows in one look for packages. SQLite takes 32,766; short statements are prepared sooner."""
 
 MAX_CHANGES = 4_000
 """Links written in one transaction: some 20 ms, for which others wait. A new device has fewer than 2,000."""
@@ -42,6 +43,10 @@ MAX_REMEMBERED = 30_000
 
 MAX_DROPPED = 1_000
 """Packages that nobody has any more, dropped at once."""
+
+MAX_VERSIONS = 64
+"""Rows of one name on one device. Kernels that stay after an upgrade are a handful, keys of rpm some dozens; a search
+reads every version of a name that there is, so that a device with thousands of them would be a burden to all."""
 
 MAX_NAME_CHARS = 256
 MAX_SYSTEM_CHARS = 32
@@ -59,12 +64,13 @@ class PackageRow(NamedTuple):
 
 class Inventory(msgspec.Struct, frozen=True):
     """What a device has by its section `sha256`; None: its software is not known. keys: of those rows that had one
-    when it was read. changes: how many links will differ, about."""
+    when it was read. changes: how many links will differ, about.  fault: why it is not known where it could be read."""
 
     sha256: Sha256
     rows: frozenset[PackageRow] | None
     keys: dict[PackageRow, int]
     changes: int
+    fault: str = ""
 
 
 class Keys:
@@ -107,6 +113,15 @@ def rows_of(software: Software) -> frozenset[PackageRow]:
     )
 
 
+def fault_of(software: Software) -> str:
+    """Why it is not searched, or "". No agent of ours says so much."""
+    if len(software.packages) > MAX_PACKAGES:
+        return f"{len(software.packages)} packages, where {MAX_PACKAGES} are the most"
+    counts = Counter(row.name_key for row in rows_of(software))
+    most = max(counts.values(), default=0)
+    return f"{most} versions of one package, where {MAX_VERSIONS} are the most" if most > MAX_VERSIONS else ""
+
+
 def pack(keys: Iterable[int]) -> bytes:
     """Ascending keys as zlib over their differences, each in 32 bits: 2,000 keys are 3 KB."""
     ordered = sorted(keys)
@@ -133,13 +148,14 @@ def prepare(
     sha256: Sha256,
     rows: frozenset[PackageRow] | None,
     known: Keys,
+    fault: str = "",
 ) -> Inventory:
     """Look up beforehand, as a reader, what `apply` will need: it has others waiting."""
     held = _held(connection, organisation, device)
     found = known.find(connection, organisation, rows or ())
     keys = set(found.values())
     changes = len(rows or ()) - len(keys) + len(keys ^ (held.keys if held else set()))
-    return Inventory(sha256, rows, found, changes)
+    return Inventory(sha256, rows, found, changes, fault)
 
 
 def apply(connection: Connection, organisation: OrganisationId, device: DeviceId, inventory: Inventory) -> bool:
@@ -174,6 +190,17 @@ def is_read(connection: Connection, organisation: OrganisationId, device: Device
     if row is None or not sha256:
         return not sha256 and (row is None or (not row.sha256 and not unpack(row.packages)))
     return bool(row.sha256 == sha256)
+
+
+def fault_noted(connection: Connection, organisation: OrganisationId, device: DeviceId, sha256: Sha256) -> str:
+    """What was noted of the section `sha256`, where it was read and is not searched; else "". It is not read again
+    while reports name it, and each report has notes of its own."""
+    unknown = and_(inventories.c.sha256 == sha256, inventories.c.known.is_(False))
+    query = select(inventories.c.device).where(_of(inventories, organisation, device), unknown)
+    if connection.execute(query).first() is None:
+        return ""
+    noted = last_sections.notes_of(connection, organisation, device)
+    return next((part for part in noted if part.startswith(f"{SECTION}: ")), "")
 
 
 def drop_unused(connection: Connection, keys: Sequence[int]) -> None:
@@ -222,6 +249,8 @@ def _settle(
     inventory: Inventory | None,
 ) -> bool:
     """inventory: what the links are now; None: they are on the way to it."""
+    if inventory is not None and inventory.fault:
+        last_sections.note(connection, organisation, device, f"{SECTION}: {inventory.fault}")
     connection.execute(
         update(inventories)
         .where(_of(inventories, organisation, device))
@@ -254,14 +283,15 @@ def _of(table: Table, organisation: OrganisationId, device: DeviceId) -> ColumnE
 def _find_keys(
     connection: Connection, organisation: OrganisationId, rows: Iterable[PackageRow]
 ) -> dict[PackageRow, int]:
-    wanted = set(rows)
+    """Each by the whole of its unique index: however many other versions of a name there are, none of them is read."""
     found: dict[PackageRow, int] = {}
-    for names in chunks(sorted({row.name_key for row in wanted})):
-        query = select(packages).where(packages.c.organisation == organisation, packages.c.name_key.in_(names))
-        for key, _, *columns in connection.execute(query):
-            row = PackageRow(*columns)
-            if row in wanted:
-                found[row] = key
+    for some in chunks(sorted(set(rows))):
+        wanted = texts(some, len(PackageRow._fields))
+        same = [packages.c[name] == wanted.c[f"text{number}"] for number, name in enumerate(PackageRow._fields)]
+        # An outer join: SQLite goes through what is wanted then, and never through the packages.
+        joined = wanted.outerjoin(packages, and_(packages.c.organisation == organisation, *same))
+        query = select(wanted.c.position, packages.c.key).select_from(joined)
+        found |= {some[position]: key for position, key in connection.execute(query) if key is not None}
     return found
 
 

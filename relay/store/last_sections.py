@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Table, and_, select
+from sqlalchemy import Connection, Table, and_, select, update
 
 from protocol.ids import DeviceId, OrganisationId, Sha256
+from relay.store.store import storable
 from relay.store.tables import devices, report_sections
+
+MAX_NOTES_CHARS = 500
 
 _OF_LAST_REPORT = and_(
     devices.c.organisation == report_sections.c.organisation,
@@ -22,6 +25,20 @@ def reported(connection: Connection, organisation: OrganisationId, device: Devic
         .where(devices.c.organisation == organisation, devices.c.id == device, report_sections.c.name == name)
     )
     return Sha256(connection.execute(query).scalar() or "")
+
+
+def note(connection: Connection, organisation: OrganisationId, device: DeviceId, text: str) -> None:
+    """Add to the notes of the device's last report why a section of it is not searched."""
+    notes = "; ".join([*notes_of(connection, organisation, device), text])
+    this = and_(devices.c.organisation == organisation, devices.c.id == device)
+    connection.execute(update(devices).where(this).values(notes=storable(notes, MAX_NOTES_CHARS)))
+
+
+def notes_of(connection: Connection, organisation: OrganisationId, device: DeviceId) -> list[str]:
+    this = and_(devices.c.organisation == organisation, devices.c.id == device)
+    return [
+        part for part in (connection.execute(select(devices.c.notes).where(this)).scalar() or "").split("; ") if part
+    ]
 
 
 def behind(connection: Connection, name: str, read: Table, limit: int) -> list[tuple[OrganisationId, DeviceId]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, select, tuple_, update
 
 from protocol.codec import encode
 from protocol.ids import DeviceId, OrganisationId
@@ -19,6 +19,13 @@ from relay.store.tables import device_samples, sample_batches, sample_rollups
 MAX_RAW_BATCHES = 512
 """Of one device: two and a half times what two days bring. The oldest go first."""
 
+MAX_RAW_BYTES = 2 * 1024 * 1024
+"""Of one device, as they are kept: eight times what two days bring. A batch that would go beyond is refused."""
+
+CLOCK_OFF_S = 300
+"""How far ahead of us a last instant may be and still be believed: a device whose clock was wrong and is right again is
+not to wait until the wrong time has come."""
+
 EXPIRE_ROWS = 200
 """Dropped in one write: a few milliseconds, between which reports and jobs are committed."""
 
@@ -29,6 +36,10 @@ def last_number(connection: Connection, organisation: OrganisationId, device: De
     return int(connection.execute(query).scalar() or 0)
 
 
+class Full(msgspec.Struct, frozen=True):
+    """The device has its share of what is kept raw. Nothing of the batch was kept, nor its number."""
+
+
 def commit_batch(
     connection: Connection,
     organisation: OrganisationId,
@@ -36,25 +47,45 @@ def commit_batch(
     batch: SampleBatch,
     signed: Signed,
     now: float,
-) -> bool:
+) -> bool | Full:
     """Keep the batch, and count its samples; whether it is new. One with a number that was reached before is known,
-    whatever became of it since."""
+    whatever became of it since; so is one that tells of no later instant than the batch before it."""
     this = {"organisation": organisation, "device": device}
     last = last_number(connection, organisation, device)
     if batch.number <= last:
         return False
+    data = encode(signed)
+    is_raw = rollup.raw_kept_from(now) <= batch.at[-1] <= now + rollup.AHEAD_S
+    if is_raw and _raw_bytes(connection, organisation, device, now) + len(data) > MAX_RAW_BYTES:
+        return Full()
+    is_late = batch.at[-1] <= _last_until(connection, organisation, device, now)
     if last:
         mine = _of(device_samples, organisation, device)
         connection.execute(update(device_samples).where(mine).values(number=batch.number))
     else:
         connection.execute(insert(device_samples).values(**this, number=batch.number))
-    if rollup.raw_kept_from(now) <= batch.at[-1] <= now + rollup.AHEAD_S:
-        row = {"number": batch.number, "from_at": batch.at[0], "until_at": batch.at[-1], "signed": encode(signed)}
+    if is_late:
+        return False
+    if is_raw:
+        row = {"number": batch.number, "from_at": batch.at[0], "until_at": batch.at[-1], "signed": data}
         connection.execute(insert(sample_batches).values(**this, **row))
         _drop_surplus(connection, organisation, device)
     for level in rollup.LEVELS:
         _fold(connection, organisation, device, level, batch, now)
     return True
+
+
+def _raw_bytes(connection: Connection, organisation: OrganisationId, device: DeviceId, now: float) -> int:
+    kept = and_(_of(sample_batches, organisation, device), sample_batches.c.until_at >= rollup.raw_kept_from(now))
+    return int(connection.execute(select(func.sum(func.length(sample_batches.c.signed))).where(kept)).scalar() or 0)
+
+
+def _last_until(connection: Connection, organisation: OrganisationId, device: DeviceId, now: float) -> int:
+    """The last instant of the last batch that is kept raw; -1: there is none, or its clock was wrong."""
+    mine = _of(sample_batches, organisation, device)
+    query = select(sample_batches.c.until_at).where(mine).order_by(sample_batches.c.number.desc()).limit(1)
+    until_at = connection.execute(query).scalar()
+    return -1 if until_at is None or until_at > now + CLOCK_OFF_S else int(until_at)
 
 
 def _fold(

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from protocol.codec import encode
-from protocol.fleet import FindingRow, FindingsPage, PackageRow, SoftwarePage
+from protocol.fleet import FindingRow, FindingsPage, PackageRow, SoftwarePage, VersionCount
 from protocol.ids import sha256
 from protocol.report import Report, SectionRef
 from protocol.sections.findings import Finding, Findings
@@ -223,6 +223,37 @@ async def test_what_a_relay_makes_up_is_said_to_be_its_word(liar: tuple[Relayed,
     assert [(one["version"], one["said_by"]) for one in listed] == [("3.0.1", "device"), ("3.0.0", "relay")]
     done = await asyncio.to_thread(console.run, "findings")
     assert b"invented: the device has not signed it" in done.stderr
+
+
+async def test_what_a_page_leaves_out_is_said_and_a_short_page_is_not_the_last(
+    liar: tuple[Relayed, ConsoleProcess],
+) -> None:
+    relay, console = liar
+    device = told(relay)
+    package = PackageRow(device=relay.device, hostname="x", name="openssl", version="3.0.1", system="dpkg")
+    pages = [
+        SoftwarePage(
+            rows=(package,),
+            devices=(device,),
+            more_rows={relay.device: 44},
+            versions=(VersionCount(name="openssl", version="3.0.1", system="dpkg", devices=1),),
+            more_versions=7,
+            next=relay.device,
+            total=2,
+        ),
+        SoftwarePage(rows=(msgspec.structs.replace(package, version="3.0.2"),), devices=(device,), next=None, total=2),
+    ]
+    left: list[SoftwarePage] = []
+    relay.answers["GET", "/v1/software"] = lambda: left.pop(0)
+    for words in (("openssl",), ("openssl", "--limit", "2")):
+        left[:] = pages
+        done = await asyncio.to_thread(console.run, "software", *words)
+        assert b"3.0.2" in done.stdout, "of the second page, though the first had fewer than were asked for"
+        assert b"and 7 more versions" in done.stderr
+        assert f"and 44 more of {relay.device}".encode() in done.stderr
+    left[:] = pages
+    done = await asyncio.to_thread(console.run, "software", "openssl", "--versions", "--json")
+    assert b"and 7 more versions" in done.stderr and len(json.loads(done.stdout)) == 1
 
 
 async def test_swapped_bytes_and_forged_reports_are_nobodys_word_but_the_relays(

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import Connection
 
 from protocol.api import DevicePage
 from protocol.codec import encode
 from protocol.errors import AuxilioError, BadMessage, Refused
 from protocol.fleet import FindingRow, FindingsPage, PackageRow, SoftwarePage
-from protocol.ids import sha256
+from protocol.ids import DeviceId, sha256
 from protocol.report import open_report
 from protocol.sections.findings import Finding, Findings
 from protocol.sections.software import Package, Software
+from protocol.selector import parse
 from protocol.statement import Signed
+from relay import fleet
+from relay.logins import Login
+from tests.contract.test_store_listing import technician
 from tests.support.organisation import Organisation
 from tests.support.relay_world import FakeDevice, FakeLink, World, relay_world, until
+from tests.support.store_world import A, add_device, fresh_store
 from transport.blobs import get_blob
 from transport.http import RelayClient
 
@@ -51,6 +60,11 @@ def found(*findings: Finding) -> dict[str, bytes]:
 async def report(device: FakeDevice, number: int, sections: dict[str, bytes], **changes: Any) -> None:
     async with device.linked() as link:
         await link.send_report(number, sections, **changes)
+
+
+def notes(world: World, device: FakeDevice) -> str:
+    with closing(sqlite3.connect(f"file:{world.relay.database}?mode=ro", uri=True)) as connection:
+        return connection.execute("SELECT notes FROM devices WHERE id = ?", (device.id,)).fetchone()[0]
 
 
 async def search(client: RelayClient, package: str, **query: Any) -> SoftwarePage:
@@ -136,6 +150,72 @@ async def test_a_device_that_has_reported_no_software_is_in_neither_answer(world
         return not (await client.request("GET", "/v1/devices", DevicePage, query=query)).total
 
     await until(unknown, "what cannot be read is not known")
+
+
+async def test_a_device_with_more_versions_than_anybody_has_is_kept_as_signed_and_not_searched(world: World) -> None:
+    device = await world.device("liar")
+    _, client = await world.technician()
+    await report(device, 1, software(deb("libmany", "1"), deb("honest", "1")))
+    await in_step(client, "honest", 1)
+    many = software(*(deb("libmany", f"1.{number}") for number in range(100)), deb("honest", "1"))
+    await report(device, 2, many)
+    await in_step(client, "honest", 0)
+    assert (await search(client, "libmany")).total == 0
+    assert await get_blob(client, sha256(many["software"])) == many["software"]
+    noted = "software: 100 versions of one package, where 64 are the most"
+
+    async def is_noted() -> bool:
+        return notes(world, device) == noted
+
+    await until(is_noted, "it is noted")
+    await report(device, 3, many)
+    assert notes(world, device) == noted, "of a section that is not read again"
+    await report(device, 4, software(deb("honest", "2")))
+    await in_step(client, "honest", 1)
+    assert notes(world, device) == ""
+
+
+async def test_pages_are_bounded_in_rows_versions_and_bytes_and_say_what_they_leave_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    devices = sorted([await world.device("many") for _ in range(12)], key=lambda device: device.id)
+    long = "x" * 200
+    for number, device in enumerate(devices):
+        own = [deb("wide", f"{number}.{n}.{long}") for n in range(59)]
+        await report(device, 1, software(deb("wide", "1"), *own))
+    _, client = await world.technician()
+    await in_step(client, "wide", 12)
+    page = await search(client, "wide")
+    assert [device.id for device in page.devices] == [device.id for device in devices] and page.next is None
+    assert len(page.rows) == 12 * 20 and page.more_rows == {device.id: 40 for device in devices}
+    assert len(page.versions) == 500 and page.more_versions == 12 * 59 + 1 - 500
+    assert page.versions[0].version == "1" and page.versions[0].devices == 12
+    assert len(await table(client, "/v1/software", package="wide")) == 12 * 60, "a table is whole"
+
+
+async def test_a_page_ends_before_it_is_too_long_for_a_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "PAGE_BYTES", 20_000)
+    ids = [DeviceId("-".join([f"{number:05d}"] * 4)) for number in range(30)]
+    who = technician("all")
+    login = Login(organisation=A, technician=who, fingerprint="f", scope="full", relay="r:1", expires_at=9)
+    async with fresh_store() as (store, _):
+
+        def fill(connection: Connection) -> None:
+            for id_ in ids:
+                held = [deb("wide", f"{n}{'x' * 90}") for n in range(15)]
+                add_device(connection, A, id_, tags=(), software=held)
+
+        await store.write(fill)
+        asked = fleet.SoftwareAsked(term=parse("software:wide"), selector=parse("all"))
+        seen: list[str] = []
+        after: str | None = None
+        while after is not None or not seen:
+            job = partial(fleet.search_software, login=login, asked=asked, after=after, limit=20, now=1.0)
+            page = await store.read(job)
+            assert len(encode(page)) < 25_000 and page.total == len(ids) and len(page.devices) < 20
+            seen += [device.id for device in page.devices]
+            after = page.next
+        assert seen == ids
 
 
 async def test_after_an_upgrade_a_device_is_found_by_its_new_version_alone(world: World) -> None:

@@ -187,6 +187,64 @@ async def test_a_thousand_versions_of_a_package_are_searched_as_one() -> None:
             assert [row.id for row in page.rows] == wanted, text
 
 
+async def test_a_new_version_is_looked_up_alone_however_many_others_there_are() -> None:
+    one, other = ids(2)
+    many = [Package(name="openssl", version=f"3.{number}") for number in range(20_000)]
+    async with fresh_store() as (store, _):
+        await store.write(lambda c: add_device(c, A, one, software=many))
+
+        def report(connection: Connection) -> int:
+            """Instructions of SQLite's machine, in hundreds, for a device with two versions, one of which is new."""
+            steps = 0
+
+            def count() -> int:
+                nonlocal steps
+                steps += 1
+                return 0
+
+            driver = connection.connection.driver_connection
+            driver.set_progress_handler(count, 100)
+            held = [Package(name="openssl", version=version) for version in ("3.7", "new")]
+            keys = inventory._find_keys(connection, A, inventory.rows_of(Software(packages=tuple(held))))
+            inventory._keep(connection, A, sorted(inventory.rows_of(Software(packages=tuple(held)))))
+            driver.set_progress_handler(None, 0)
+            assert len(keys) == 1
+            return steps
+
+        assert await store.write(report) < 20, "20,000 rows of the name take a hundred times as many"
+        await store.write(lambda c: add_device(c, A, other, software=[Package(name="openssl", version="new")]))
+        assert await store.read(lambda c: who_has(c, A, [one, other], "software:openssl=new")) == {other}
+
+
+def test_what_no_agent_of_ours_says_is_not_searched() -> None:
+    def fault(count: int, name: str = "p{}", **same: str) -> str:
+        packages = tuple(Package(name=name.format(n), **{"version": f"{n}", **same}) for n in range(count))
+        return inventory.fault_of(Software(systems=("dpkg",), packages=packages))
+
+    assert fault(20_000) == ""
+    assert fault(20_001) == "20001 packages, where 20000 are the most"
+    assert fault(64, "openssl") == ""
+    assert fault(65, "OpenSSL") == "65 versions of one package, where 64 are the most"
+    assert fault(65, "openssl", version="1") == "", "one version in many architectures"
+
+
+async def test_why_a_section_is_not_searched_is_noted_beside_what_else_was() -> None:
+    [device] = ids(1)
+    async with fresh_store() as (store, _):
+
+        def put(connection: Connection) -> str:
+            add_device(connection, A, device, software=[Package(name="vim", version="9")])
+            connection.exec_driver_sql("UPDATE devices SET notes = 'memory: bad'")
+            connection.exec_driver_sql("UPDATE report_sections SET sha256 = 'h'")
+            wanted = inventory.prepare(connection, A, device, "h", None, inventory.Keys(), "too much")
+            assert inventory.apply(connection, A, device, wanted)
+            assert inventory.is_read(connection, A, device, "h")
+            assert who_has(connection, A, [device], "software:vim") == set()
+            return connection.exec_driver_sql("SELECT notes FROM devices").scalar_one()
+
+        assert await store.write(put) == "memory: bad; software: too much"
+
+
 # -- findings -------------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.facts.parsers.dpkg import MAX_PACKAGES, MAX_VALUE_CHARS, parse_dpkg_status
+from agent.facts.parsers.dpkg import MAX_VALUE_CHARS, parse_dpkg_status
 from agent.facts.parsers.firmware import Firmware, hypervisor_name, read_firmware
 from agent.facts.parsers.kernel import CpuInfo, parse_cpuinfo, parse_ipv4_routes, parse_ipv6_routes, parse_mounts
 from agent.facts.parsers.os_release import OsRelease, parse_os_release
@@ -18,7 +18,7 @@ from protocol.codec import encode
 from protocol.sections.battery import Battery, Cell
 from protocol.sections.catalogue import decode_section
 from protocol.sections.network import Network, Route
-from protocol.sections.software import Software
+from protocol.sections.software import MAX_PACKAGES, Software
 
 STATUS = """\
 Package: bash

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from agent.facts.parsers.installed import MAX_PACKAGES
 from agent.facts.source import Asked
 from agent.facts.sources import packages
-from protocol.sections.software import Package, Software
+from protocol.sections.software import MAX_PACKAGES, Package, Software
 
 
 def software_section(asked: Asked) -> Software:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from agent.facts.parsers.installed import (
-    MAX_PACKAGES,
     MAX_SIZE_KIB,
     MAX_VALUE_CHARS,
     Installed,
@@ -17,7 +16,7 @@ from agent.facts.parsers.installed import (
 from protocol.sections.software import Package
 from protocol.sections.updates import Broken
 
-__all__ = ["MAX_PACKAGES", "MAX_VALUE_CHARS", "Installed", "parse_dpkg_status"]
+__all__ = ["MAX_VALUE_CHARS", "Installed", "parse_dpkg_status"]
 
 INSTALLED = frozenset({"installed", "triggers-awaited", "triggers-pending"})
 """States of a package that is there and set up. One that was removed but for its settings is in `config-files`."""

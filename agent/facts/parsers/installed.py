@@ -6,14 +6,11 @@ from collections.abc import Iterable
 
 import msgspec
 
-from protocol.sections.software import Package
+from protocol.sections.software import MAX_PACKAGES, Package
 from protocol.sections.updates import Broken, Update
 
 MAX_VALUE_CHARS = 256
 """No name or version of a package is near it."""
-
-MAX_PACKAGES = 20_000
-"""Everything that Debian's desktops and tools could put on one machine; 2 MiB of JSON."""
 
 MAX_UPDATES = 10_000
 TITLED = frozenset({"windows-update", "macos"})

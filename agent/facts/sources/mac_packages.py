@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.facts.parsers.installed import MAX_PACKAGES, Installed, listed
+from agent.facts.parsers.installed import Installed, listed
 from agent.facts.sources import apps
 from agent.facts.sources.command import run_tool
 from agent.facts.sources.files import read_bytes
 from agent.facts.sources.places import below, homes
-from protocol.sections.software import Package
+from protocol.sections.software import MAX_PACKAGES, Package
 
 DEADLINE_S = 28.0
 """system_profiler looks at every application on the disk; it takes six seconds on a machine of 2019."""

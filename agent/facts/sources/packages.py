@@ -10,13 +10,14 @@ from pathlib import Path
 import msgspec
 
 from agent.facts.parsers.dpkg import parse_dpkg_status
-from agent.facts.parsers.installed import MAX_PACKAGES, Installed, listed
+from agent.facts.parsers.installed import Installed, listed
 from agent.facts.source import LINUX, Missing, Source
 from agent.facts.sources import apps
 from agent.facts.sources.command import run_tool
 from agent.facts.sources.files import lines_of, read_text
 from agent.facts.sources.places import below, folders
 from agent.facts.sources.unchanged import Kept, stamp_of
+from protocol.sections.software import MAX_PACKAGES
 
 MAX_DATABASE_BYTES = 256 * 1024 * 1024
 """Fifty times a full desktop's; more than it is no list of packages."""
