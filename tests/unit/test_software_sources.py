@@ -23,6 +23,7 @@ from agent.facts.parsers.restarts import kernel_reasons
 from agent.facts.source import Asked, Hung, Missing, Question, Source
 from agent.facts.sources import apps, places, restarts
 from agent.facts.sources.command import run_tool
+from agent.facts.sources.files import read_theirs
 from agent.facts.sources.packages import software_version
 from agent.facts.sources.unchanged import Kept, stamp_of
 from agent.facts.steady import settle
@@ -88,6 +89,40 @@ def test_homebrew_s_formulas_and_casks_are_found_with_their_tap_and_day(root: Pa
         ("wget", "1.21.4", "", 0),
         ("wget", "1.24.5", "homebrew/core", 1_700_000_000),
     ]
+
+
+def test_a_receipt_that_is_no_file_is_not_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root would wait for a pipe's writer without end, start a watchdog, or read what the account may not."""
+    cellar = root / "home/linuxbrew/.linuxbrew/Cellar"
+    secret = put(root / "secret", json.dumps({"arch": "secret"}))
+    names = ("device", "folder", "link", "pipe")
+    for name in names:
+        (cellar / name / "1").mkdir(parents=True)
+    (cellar / "link/1/INSTALL_RECEIPT.json").symlink_to(secret)
+    (cellar / "device/1/INSTALL_RECEIPT.json").symlink_to("/dev/tty")
+    (cellar / "folder/1/INSTALL_RECEIPT.json").mkdir()
+    os.mkfifo(cellar / "pipe/1/INSTALL_RECEIPT.json")
+    opened: list[object] = []
+    really = os.open
+    monkeypatch.setattr(os, "open", lambda path, *args, **kw: opened.append(path) or really(path, *args, **kw))
+    assert [(p.name, p.architecture) for p in said("homebrew")] == [(name, "") for name in names]
+    assert not [path for path in opened if "INSTALL_RECEIPT" in str(path)], "to open a device may be enough"
+
+
+def test_a_file_that_is_exchanged_between_the_look_and_the_opening_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, other = put(tmp_path / "file", "mine"), put(tmp_path / "other", "not mine")
+    really = os.open
+
+    def exchange(path: Path, *args: Any, **kw: Any) -> int:
+        other.replace(file)
+        return really(path, *args, **kw)
+
+    assert read_theirs(file, 2) == b"mi"
+    monkeypatch.setattr(os, "open", exchange)
+    with pytest.raises(OSError, match="another file by now"):
+        read_theirs(file)
 
 
 def test_programs_that_nobody_manages_are_found_where_people_put_them(root: Path) -> None:

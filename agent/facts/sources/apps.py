@@ -11,7 +11,7 @@ from agent.facts.parsers.installed import Installed, instant, listed
 from agent.facts.source import Missing
 from agent.facts.sources import places
 from agent.facts.sources.command import run_tool
-from agent.facts.sources.files import read_bytes
+from agent.facts.sources.files import read_theirs
 from agent.facts.sources.places import below, folders, homes
 from protocol.sections.software import Package
 
@@ -136,7 +136,7 @@ def brew() -> Installed:
         for name in folders(cellar, MAX_ENTRIES * 4):
             for version in folders(cellar / name, 8):
                 try:
-                    receipt = read_bytes(cellar / name / version / "INSTALL_RECEIPT.json")
+                    receipt = read_theirs(cellar / name / version / "INSTALL_RECEIPT.json")
                 except OSError:
                     receipt = b""
                 found.append(brew_package(name, version, receipt))

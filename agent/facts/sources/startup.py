@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent.facts.parsers.startup_entries import MAX_PROGRAMS, parse_desktop_entry, parse_reg_query, run_programs
 from agent.facts.source import LINUX, Source, fit_text, is_root
 from agent.facts.sources.command import run
+from agent.facts.sources.files import read_theirs
 from protocol.sections.startup import StartupProgram
 
 AUTOSTART = Path("/etc/xdg/autostart")
@@ -76,17 +76,10 @@ def _names(folder: Path, suffix: str) -> list[str]:
 
 
 def _read(path: Path) -> str | None:
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags)
+        return read_theirs(path, MAX_ENTRY_BYTES).decode("utf-8", "replace")
     except OSError:
         return None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        return os.read(descriptor, MAX_ENTRY_BYTES).decode("utf-8", "replace")
-    finally:
-        os.close(descriptor)
 
 
 def _windows() -> tuple[StartupProgram, ...]:
