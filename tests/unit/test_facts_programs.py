@@ -41,6 +41,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(source_module, "PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setattr(source_module, "is_root", lambda: True)
+    monkeypatch.setattr(source_module, "is_roots", lambda path: True)
     return folder
 
 

@@ -301,6 +301,7 @@ def test_lists_that_are_fetched_every_hour_change_the_section_once_a_day() -> No
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(source_module, "PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(source_module, "is_roots", lambda path: True)
     return tmp_path
 
 
@@ -345,6 +346,7 @@ def test_each_system_s_tool_is_asked_for_its_updates_and_yum_before_dnf(
     root, tools = tmp_path / "root", tmp_path / "tools"
     monkeypatch.setattr(places, "ROOT", root)
     monkeypatch.setattr(source_module, "PATH", f"{tools}:{tmp_path / 'shell'}")
+    monkeypatch.setattr(source_module, "is_roots", lambda path: True)
     put(tmp_path / "shell/x")
     for program in ("sh", "cat", "printf"):
         (tmp_path / "shell" / program).symlink_to(f"/bin/{program}")
