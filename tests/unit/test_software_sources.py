@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from agent.facts import source as source_module
+from agent.facts.collectors import software as software_collector
 from agent.facts.collectors.software import software_section
 from agent.facts.collectors.updates import updates_section
 from agent.facts.parsers.restarts import kernel_reasons
@@ -150,6 +151,47 @@ def test_people_s_own_flatpaks_are_found_without_running_anything_on_them(root: 
     put(installation / "app/org.gone.Gone/x86_64/stable/old/x")
     [gimp] = said("flatpak")
     assert (gimp.name, gimp.version, gimp.source) == ("org.gimp.GIMP", "stable", "user")
+
+
+def test_no_account_hides_what_the_system_has(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(root / "var/lib/dpkg/status", "Package: zsh\nStatus: install ok installed\nVersion: 1\n")
+    for name in ("ana", "ben"):
+        installation = root / "home" / name / ".local/share/flatpak"
+        put(installation / ".changed")
+        for number in range(60):
+            put(installation / f"app/{name}{number:03}/x86_64/stable/active/deploy")
+            put(root / "home" / name / f"bin/{name}{number:03}", mode=0o755)
+    monkeypatch.setattr(apps, "MAX_THEIRS", 100)
+    section = software_section(asked())
+    assert len([package for package in section.packages if package.system == "flatpak"]) == 100
+    assert len([package for package in section.packages if package.system == "files"]) == 100
+    assert "only the first 100" in section.unavailable["flatpak"] and "files" in section.unavailable
+    monkeypatch.setattr(software_collector, "MAX_PACKAGES", 50)
+    section = software_section(asked())
+    assert len(section.packages) == 50 and "zsh" in [package.name for package in section.packages]
+    assert "only 50 of 201" in section.unavailable["software"]
+
+
+def test_the_names_of_people_s_flatpaks_are_bounded_like_others(root: Path) -> None:
+    installation = root / "home/ana/.local/share/flatpak"
+    put(installation / ".changed")
+    put(installation / os.fsdecode(b"app/a\nb\xff/x86_64/stable/active/deploy"))
+    assert [package.name for package in said("flatpak")] == ["a b?"]
+
+
+def test_no_link_of_an_account_s_leads_root_to_a_folder_that_it_may_not_read(root: Path) -> None:
+    secret, home = root / "secret", root / "home/ana"
+    put(secret / "app/org.secret/x86_64/stable/active/deploy")
+    put(secret / "bin/secret", mode=0o755)
+    put(home / ".local/share/.changed")
+    (home / ".local/share/flatpak").symlink_to(secret)
+    (home / "bin").symlink_to(secret / "bin")
+    put(home / ".local/bin/own", mode=0o755)
+    (root / "home/linuxbrew/.linuxbrew").mkdir(parents=True)
+    (root / "home/linuxbrew/.linuxbrew/Cellar").symlink_to(secret)
+    (root / "opt/homebrew/Cellar").mkdir(parents=True)
+    (root / "opt/homebrew/Cellar/wget").symlink_to(secret / "app")
+    assert [package.name for package in software_section(asked()).packages if package.name != "homebrew"] == ["own"]
 
 
 def test_folders_without_end_are_looked_at_to_a_bound(root: Path) -> None:
