@@ -22,11 +22,11 @@ def software_section(asked: Asked) -> Software:
             asked.note(system.name, f"only the first {len(installed.packages)} packages are listed")
     if len(found) > MAX_PACKAGES:
         asked.note("software", f"only {MAX_PACKAGES} of {len(found)} packages are listed")
-        found.sort(key=_is_people_s)  # stable; what accounts put there hides nothing of the system's
+        found = sorted(found, key=_is_people_s)[:MAX_PACKAGES]  # what accounts put there hides nothing of the system's
     if not answered and not asked.unavailable:
         asked.note("software", f"no packaging system that this release knows is on this system ({asked.platform})")
     found.sort(key=lambda one: (one.name, one.architecture, one.version, one.system))
-    return Software(systems=tuple(answered), packages=tuple(found[:MAX_PACKAGES]), unavailable=asked.unavailable)
+    return Software(systems=tuple(answered), packages=tuple(found), unavailable=asked.unavailable)
 
 
 def _is_people_s(package: Package) -> bool:
