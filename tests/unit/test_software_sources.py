@@ -522,3 +522,15 @@ def test_windows_uninstall_keys_of_both_views_and_of_everybody_are_read(monkeypa
     assert windows_registry.last_search() == "2026-11-20 10:00:00"
     updates = updates_section(asked("win32"))
     assert updates.restart is True and "powershell" in updates.unavailable["windows-update_updates"]
+
+
+def test_on_windows_accounts_keys_take_no_place_of_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = windows_registry.UNINSTALL
+    tree: dict[tuple[int, str, int], dict[str, str | int]] = {(1, f"{path}\\lamp", 0x200): {"DisplayName": "Lamp"}}
+    for account in ("S-1-5-21-1", "S-1-5-21-2"):
+        for number in range(6):
+            tree[(2, f"{account}\\{path}\\{number}", 0x100)] = {"DisplayName": f"{account} {number}"}
+    monkeypatch.setitem(sys.modules, "winreg", fake_winreg(tree))
+    monkeypatch.setattr(windows_registry, "MAX_THEIRS", 8)
+    keys = windows_registry.uninstall_keys()
+    assert len(keys) == 9 and keys[0].values["displayname"] == "Lamp"
