@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import msgspec
 
+from agent.facts.programs import is_roots, windows_program
 from protocol.system_clock import Clock
 
 T = TypeVar("T")
@@ -26,7 +27,8 @@ DEADLINE_S = 5.0
 MAX_REASON_CHARS = 200
 
 PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin:/usr/local/bin:/opt/homebrew/bin"
-"""Where the system's own programs are: the agent may be root, and no environment chooses what root runs."""
+"""Where programs are: the agent may be root, and no environment chooses what root runs. Of these folders some are an
+account's, as Homebrew's: root runs nothing from there (agent.facts.programs)."""
 
 LINUX = frozenset({"linux"})
 EVERYWHERE: frozenset[str] = frozenset()
@@ -139,7 +141,7 @@ class Asked:
         if source.root and not is_root():
             raise Missing("only root may ask it")
         if source.program and find_program(source.program) is None:
-            raise Missing(f"the program {source.program} is not installed")
+            raise Missing(no_program(source.program))
         if self._hung.holds(source.name):
             raise Missing("it has not answered an earlier question yet")
         wait_s = min(source.deadline_s, self._until - self._clock.monotonic())
@@ -164,10 +166,27 @@ def is_root() -> bool:
 
 
 def find_program(name: str) -> str | None:
-    """Its path, by PATH; on Windows by the environment's."""
+    """Its path; for root, only of what nobody else can change. On Windows in the system's folders."""
     import shutil
 
-    return shutil.which(name, path=None if os.name == "nt" else PATH)
+    if os.name == "nt":
+        return windows_program(name, os.environ)
+    if not is_root():
+        return shutil.which(name, path=PATH)
+    return next((path for path in _found(name) if is_roots(path)), None)
+
+
+def no_program(name: str) -> str:
+    """Why there is none."""
+    if os.name != "nt" and next(_found(name), ""):
+        return f"others than root may change the program {name}: root does not run it"
+    return f"the program {name} is not installed"
+
+
+def _found(name: str) -> Iterator[str]:
+    import shutil
+
+    return (path for folder in PATH.split(":") if (path := shutil.which(name, path=folder)))
 
 
 def reason_of(failure: Exception) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from agent.facts.parsers.windows_registry import MAX_KEYS, MAX_VALUE_CHARS, Key
@@ -43,11 +44,21 @@ def _winreg() -> Any:
         raise Missing("only Windows has a registry") from None
 
 
+MAX_THEIRS = 500
+"""Uninstall keys of accounts, over all of them together: whoever is logged in may write as many as fit."""
+
+
 def uninstall_keys() -> tuple[Key, ...]:
+    """The machine's, then at most MAX_THEIRS of all accounts: none takes the place of what everybody has."""
+    machine = _winreg().HKEY_LOCAL_MACHINE
     keys: list[Key] = []
+    theirs: list[Key] = []
     for hive, path, view in _uninstall_places():
-        keys += _children(hive, path, view)
-    return tuple(keys[:MAX_KEYS])
+        if hive == machine:
+            keys += _children(hive, path, view)
+        else:
+            theirs += islice(_children(hive, path, view), MAX_THEIRS - len(theirs))
+    return tuple(keys[:MAX_KEYS] + theirs)
 
 
 def store_package_names() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import pytest
 from agent.facts.collectors.modem import modem_section
 from agent.facts.parsers.mmcli import parse_mmcli_modem, parse_paths
 from agent.facts.source import Asked, Hung, Missing
-from agent.facts.sources import modems
+from agent.facts.sources import command, modems
 from agent.facts.sources.modems import SYSTEM_BUS, modem_manager
 from protocol.codec import encode
 from protocol.sections.catalogue import decode_section
@@ -229,6 +229,7 @@ def test_without_dbus_fast_mmcli_is_asked_and_says_the_same(
         raise Missing("the package dbus-fast is not installed")
 
     monkeypatch.setattr(modems, "ask_service", not_installed)
+    monkeypatch.setattr(command, "KEPT", (*command.KEPT, SYSTEM_BUS))  # outside of tests mmcli is told of no other bus
     [theirs] = section(monkeypatch, bus.address).modems
     assert theirs.by == "mmcli" and theirs.bearers[0].error == "No carrier"
     for name in ("state", "model", "operator", "operator_code", "registration", "technology", "apn", "signal_percent"):

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.facts import source as source_module
 from agent.facts.collectors.modem import modem_section
 from agent.facts.collectors.wifi import wifi_section
 from agent.facts.source import Asked, Hung, Missing, Source
-from agent.facts.sources import modems, radio_tools, wifi
+from agent.facts.sources import modems, wifi
 from agent.facts.sources.modems import Signs
 from agent.facts.sources.radio_tools import answer_of
 from protocol.sections.modem import Modems
@@ -34,8 +35,8 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of programs that is the whole PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr(radio_tools, "SBIN", ())
+    monkeypatch.setattr(source_module, "PATH", str(folder))
+    monkeypatch.setattr(source_module, "is_roots", lambda path: True)
     return folder
 
 
@@ -177,5 +178,16 @@ def test_a_tool_that_fails_hangs_or_is_not_there_says_so(tools: Path) -> None:
     slow = tools / "slow"
     slow.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
     slow.chmod(0o755)
-    with pytest.raises(Missing, match="did not answer"):
+    with pytest.raises(Missing, match="slow did not end"):
         answer_of(["slow"], 0.2)
+
+
+def test_no_environment_chooses_what_is_run(tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for folder in (theirs, tools):
+        (folder / "iw").write_text(f"#!/bin/sh\necho {folder.name} $LD_LIBRARY_PATH\n")
+        (folder / "iw").chmod(0o755)
+    monkeypatch.setenv("PATH", str(theirs))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(theirs))
+    assert answer_of(["iw"]) == "bin\n"

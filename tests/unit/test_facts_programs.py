@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from agent.facts.collectors.surroundings import startup_section
 from agent.facts.parsers.power_supply import Supply
 from agent.facts.parsers.smartctl import SmartDevice
 from agent.facts.source import Asked, Hung, Missing, Source
-from agent.facts.sources import command, crashes, health, heat, plugged, power, service_state, startup
+from agent.facts.sources import command, crashes, health, heat, plugged, power, service_state, startup, theirs
 from agent.facts.sources.command import MAX_OUTPUT_BYTES, run
 from agent.facts.sources.kernel_log import KernelLog
 from protocol.sections.battery import Cell
@@ -41,6 +42,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(source_module, "PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setattr(source_module, "is_root", lambda: True)
+    monkeypatch.setattr(source_module, "is_roots", lambda path: True)
     return folder
 
 
@@ -222,6 +224,57 @@ def test_autostart_of_everybody_and_of_each_home_is_read_but_no_link_and_no_pipe
         StartupProgram(name="Chat", program="chat", how="autostart", owner="dana"),
         StartupProgram(name="sync.service", program="sync.service", how="unit", owner="dana"),
     )
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("link", [".config", ".config/autostart", ".config/systemd/user/default.target.wants"])
+def test_no_link_leads_root_from_a_home_to_a_folder_of_another_s(
+    link: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AUTOSTART", "USER_UNITS", "ROOT_HOME"):
+        monkeypatch.setattr(startup, name, tmp_path / "none")
+    monkeypatch.setattr(startup, "HOMES", tmp_path / "home")
+    monkeypatch.setattr(startup, "is_root", lambda: True)
+    entry = "[Desktop Entry]\nName=Chat\nExec=/opt/chat/chat\n"
+    fill(tmp_path, {"home/dana/.config/autostart/own.desktop": entry})
+    fill(tmp_path, {"home/dana/.config/systemd/user/default.target.wants/sync.service": ""})
+    folder = tmp_path / "home/dana" / link
+    lost = 2 if link == ".config" else 1
+    os.chown(folder, 65534, -1)
+    assert len(startup.AUTOSTARTS.ask()) == 2 - lost, "a folder of another's"
+    os.chown(folder, 0, -1)
+    assert len(startup.AUTOSTARTS.ask()) == 2
+    folder.rename(tmp_path / "secret")
+    folder.symlink_to(tmp_path / "secret")
+    assert len(startup.AUTOSTARTS.ask()) == 2 - lost, "a link"
+
+
+def test_a_folder_without_end_is_listed_to_a_bound(tmp_path: Path) -> None:
+    for number in range(50):
+        (tmp_path / f"{number}.desktop").touch()
+    looked_at = 0
+
+    class Counted:
+        def __init__(self, folder: int) -> None:
+            self._entries = scandir(folder)
+
+        def __enter__(self) -> Iterator[os.DirEntry[str]]:
+            return self._each()
+
+        def __exit__(self, *args: object) -> None:
+            self._entries.close()
+
+        def _each(self) -> Iterator[os.DirEntry[str]]:
+            nonlocal looked_at
+            for entry in self._entries:
+                looked_at += 1
+                yield entry
+
+    scandir = os.scandir
+    with theirs.folder_in(tmp_path) as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "scandir", Counted)
+        assert len(theirs.names_in(folder, 5, suffix=".desktop")) == 5
+    assert looked_at == 5 * theirs.LOOKED_AT
 
 
 def test_printers_are_not_asked_for_where_there_is_no_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,14 @@ from typing import Any
 import pytest
 
 from agent.facts import source as source_module
+from agent.facts.collectors import software as software_collector
 from agent.facts.collectors.software import software_section
 from agent.facts.collectors.updates import updates_section
 from agent.facts.parsers.restarts import kernel_reasons
 from agent.facts.source import Asked, Hung, Missing, Question, Source
 from agent.facts.sources import apps, places, restarts
 from agent.facts.sources.command import run_tool
+from agent.facts.sources.files import read_theirs
 from agent.facts.sources.packages import software_version
 from agent.facts.sources.unchanged import Kept, stamp_of
 from agent.facts.steady import settle
@@ -90,6 +92,40 @@ def test_homebrew_s_formulas_and_casks_are_found_with_their_tap_and_day(root: Pa
     ]
 
 
+def test_a_receipt_that_is_no_file_is_not_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root would wait for a pipe's writer without end, start a watchdog, or read what the account may not."""
+    cellar = root / "home/linuxbrew/.linuxbrew/Cellar"
+    secret = put(root / "secret", json.dumps({"arch": "secret"}))
+    names = ("device", "folder", "link", "pipe")
+    for name in names:
+        (cellar / name / "1").mkdir(parents=True)
+    (cellar / "link/1/INSTALL_RECEIPT.json").symlink_to(secret)
+    (cellar / "device/1/INSTALL_RECEIPT.json").symlink_to("/dev/tty")
+    (cellar / "folder/1/INSTALL_RECEIPT.json").mkdir()
+    os.mkfifo(cellar / "pipe/1/INSTALL_RECEIPT.json")
+    opened: list[object] = []
+    really = os.open
+    monkeypatch.setattr(os, "open", lambda path, *args, **kw: opened.append(path) or really(path, *args, **kw))
+    assert [(p.name, p.architecture) for p in said("homebrew")] == [(name, "") for name in names]
+    assert not [path for path in opened if "INSTALL_RECEIPT" in str(path)], "to open a device may be enough"
+
+
+def test_a_file_that_is_exchanged_between_the_look_and_the_opening_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, other = put(tmp_path / "file", "mine"), put(tmp_path / "other", "not mine")
+    really = os.open
+
+    def exchange(path: Path, *args: Any, **kw: Any) -> int:
+        other.replace(file)
+        return really(path, *args, **kw)
+
+    assert read_theirs(file, 2) == b"mi"
+    monkeypatch.setattr(os, "open", exchange)
+    with pytest.raises(OSError, match="another file by now"):
+        read_theirs(file)
+
+
 def test_programs_that_nobody_manages_are_found_where_people_put_them(root: Path) -> None:
     put(root / "home/ana/Downloads/Krita-5.2.2-x86_64.AppImage", "x" * 3000)
     put(root / "home/ana/Downloads/letter.pdf", mode=0o755)
@@ -115,6 +151,47 @@ def test_people_s_own_flatpaks_are_found_without_running_anything_on_them(root: 
     put(installation / "app/org.gone.Gone/x86_64/stable/old/x")
     [gimp] = said("flatpak")
     assert (gimp.name, gimp.version, gimp.source) == ("org.gimp.GIMP", "stable", "user")
+
+
+def test_no_account_hides_what_the_system_has(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(root / "var/lib/dpkg/status", "Package: zsh\nStatus: install ok installed\nVersion: 1\n")
+    for name in ("ana", "ben"):
+        installation = root / "home" / name / ".local/share/flatpak"
+        put(installation / ".changed")
+        for number in range(60):
+            put(installation / f"app/{name}{number:03}/x86_64/stable/active/deploy")
+            put(root / "home" / name / f"bin/{name}{number:03}", mode=0o755)
+    monkeypatch.setattr(apps, "MAX_THEIRS", 100)
+    section = software_section(asked())
+    assert len([package for package in section.packages if package.system == "flatpak"]) == 100
+    assert len([package for package in section.packages if package.system == "files"]) == 100
+    assert "only the first 100" in section.unavailable["flatpak"] and "files" in section.unavailable
+    monkeypatch.setattr(software_collector, "MAX_PACKAGES", 50)
+    section = software_section(asked())
+    assert len(section.packages) == 50 and "zsh" in [package.name for package in section.packages]
+    assert "only 50 of 201" in section.unavailable["software"]
+
+
+def test_the_names_of_people_s_flatpaks_are_bounded_like_others(root: Path) -> None:
+    installation = root / "home/ana/.local/share/flatpak"
+    put(installation / ".changed")
+    put(installation / os.fsdecode(b"app/a\nb\xff/x86_64/stable/active/deploy"))
+    assert [package.name for package in said("flatpak")] == ["a b?"]
+
+
+def test_no_link_of_an_account_s_leads_root_to_a_folder_that_it_may_not_read(root: Path) -> None:
+    secret, home = root / "secret", root / "home/ana"
+    put(secret / "app/org.secret/x86_64/stable/active/deploy")
+    put(secret / "bin/secret", mode=0o755)
+    put(home / ".local/share/.changed")
+    (home / ".local/share/flatpak").symlink_to(secret)
+    (home / "bin").symlink_to(secret / "bin")
+    put(home / ".local/bin/own", mode=0o755)
+    (root / "home/linuxbrew/.linuxbrew").mkdir(parents=True)
+    (root / "home/linuxbrew/.linuxbrew/Cellar").symlink_to(secret)
+    (root / "opt/homebrew/Cellar").mkdir(parents=True)
+    (root / "opt/homebrew/Cellar/wget").symlink_to(secret / "app")
+    assert [package.name for package in software_section(asked()).packages if package.name != "homebrew"] == ["own"]
 
 
 def test_folders_without_end_are_looked_at_to_a_bound(root: Path) -> None:
@@ -266,6 +343,7 @@ def test_lists_that_are_fetched_every_hour_change_the_section_once_a_day() -> No
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(source_module, "PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(source_module, "is_roots", lambda path: True)
     return tmp_path
 
 
@@ -310,6 +388,7 @@ def test_each_system_s_tool_is_asked_for_its_updates_and_yum_before_dnf(
     root, tools = tmp_path / "root", tmp_path / "tools"
     monkeypatch.setattr(places, "ROOT", root)
     monkeypatch.setattr(source_module, "PATH", f"{tools}:{tmp_path / 'shell'}")
+    monkeypatch.setattr(source_module, "is_roots", lambda path: True)
     put(tmp_path / "shell/x")
     for program in ("sh", "cat", "printf"):
         (tmp_path / "shell" / program).symlink_to(f"/bin/{program}")
@@ -443,3 +522,15 @@ def test_windows_uninstall_keys_of_both_views_and_of_everybody_are_read(monkeypa
     assert windows_registry.last_search() == "2026-11-20 10:00:00"
     updates = updates_section(asked("win32"))
     assert updates.restart is True and "powershell" in updates.unavailable["windows-update_updates"]
+
+
+def test_on_windows_accounts_keys_take_no_place_of_the_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = windows_registry.UNINSTALL
+    tree: dict[tuple[int, str, int], dict[str, str | int]] = {(1, f"{path}\\lamp", 0x200): {"DisplayName": "Lamp"}}
+    for account in ("S-1-5-21-1", "S-1-5-21-2"):
+        for number in range(6):
+            tree[(2, f"{account}\\{path}\\{number}", 0x100)] = {"DisplayName": f"{account} {number}"}
+    monkeypatch.setitem(sys.modules, "winreg", fake_winreg(tree))
+    monkeypatch.setattr(windows_registry, "MAX_THEIRS", 8)
+    keys = windows_registry.uninstall_keys()
+    assert len(keys) == 9 and keys[0].values["displayname"] == "Lamp"

@@ -23,6 +23,11 @@ ANSWER_S = 0.5
 
 MAX_ASKED = 4
 MAX_FRAME_BYTES = 2048
+MAX_FRAMES = 256
+"""Of a probe. Half a second of an ordinary network has a dozen ARP frames; more are a flood and not read."""
+
+MAX_HOLDERS = 16
+"""One is enough to say so; a handful may be gateways."""
 
 
 async def look_for_duplicates(network: Network) -> tuple[str, ...]:
@@ -68,15 +73,18 @@ async def _gateway_macs(wire: socket.socket, mac: bytes, gateways: Iterable[str]
 
 
 async def _holders(wire: socket.socket, mac: bytes, address: ipaddress.IPv4Address) -> set[str]:
-    """Everybody who answers for `address`."""
+    """Everybody who answers for `address`, at most MAX_HOLDERS."""
     loop = asyncio.get_running_loop()
     found: set[str] = set()
     for _ in range(PROBES):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_S):
                 await loop.sock_sendall(wire, probe(mac, address))
-                while True:
+                for _ in range(MAX_FRAMES):
                     holder = holder_of(await loop.sock_recv(wire, MAX_FRAME_BYTES), address)
                     if holder and holder != mac_text(mac):
                         found.add(holder)
+                    if len(found) == MAX_HOLDERS:
+                        return found
+                    await asyncio.sleep(0)  # where a frame is there already, sock_recv lets no deadline fire
     return found

@@ -23,6 +23,9 @@ PINGS = 3
 PING_S = 1.0
 """For an answer of the next machine; Wi-Fi that sleeps takes 0.3 s to wake."""
 
+MAX_DATAGRAMS = 256
+"""That are looked at for an answer: those of earlier pings, and whatever a gateway makes up."""
+
 ECHO_REQUEST, ECHO_REQUEST_6 = 8, 128
 MAX_GATEWAYS = 4
 
@@ -68,14 +71,17 @@ async def _is_answered(pinger: socket.socket, number: int, address: str, interfa
             try:
                 pinger.connect(socket_address(address, interface, 0))
                 pinger.send(struct.pack("!BBHHH", kind, 0, 0, 0, number) + payload)
-                await _echo(pinger, payload)
-                return True
+                return await _is_echo_there(pinger, payload)
             except OSError:
                 await asyncio.sleep(PING_S)  # the next one is to be as far off as after silence
     return False
 
 
-async def _echo(pinger: socket.socket, payload: bytes) -> None:
+async def _is_echo_there(pinger: socket.socket, payload: bytes) -> bool:
+    """Among MAX_DATAGRAMS; the caller sets the deadline."""
     loop = asyncio.get_running_loop()
-    while not (await loop.sock_recv(pinger, 2048)).endswith(payload):
-        pass
+    for _ in range(MAX_DATAGRAMS):
+        if (await loop.sock_recv(pinger, 2048)).endswith(payload):
+            return True
+        await asyncio.sleep(0)  # where one is there already, sock_recv lets no deadline fire
+    return False

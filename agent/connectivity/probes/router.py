@@ -49,6 +49,9 @@ GROUP_S = 2.0
 EXCHANGE_S = 4.0
 DIAL_S = 1.5
 MAX_REPLIES = 8
+MAX_DATAGRAMS = 256
+"""That are looked at for them: a house full of televisions sends some dozen; more are not read."""
+
 MAX_DESCRIPTIONS = 3
 
 KNOWN = (Reply(49000, "/igddesc.xml"), Reply(49000, "/tr64desc.xml"), Reply(5000, "/rootDesc.xml"))
@@ -169,10 +172,13 @@ async def _replies(asker: socket.socket, host: str, gateway: str, found: list[Re
     loop = asyncio.get_running_loop()
     for target in (GATEWAY, ROOT):
         await loop.sock_sendto(asker, search(target, host), (host, SSDP_PORT))
-    while len(found) < MAX_REPLIES and not any(reply.is_gateway for reply in found):
+    for _ in range(MAX_DATAGRAMS):
+        if len(found) >= MAX_REPLIES or any(reply.is_gateway for reply in found):
+            break
         data, sender = await loop.sock_recvfrom(asker, 2048)
         if sender[0] == gateway and (reply := parse_reply(data, gateway)) is not None and reply not in found:
             found.append(reply)
+        await asyncio.sleep(0)  # where one is there already, sock_recvfrom lets no deadline fire
 
 
 def _own_address(gateway: str) -> str:

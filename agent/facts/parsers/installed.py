@@ -27,7 +27,7 @@ UNITS = {"": 1, "B": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
 class Installed(msgspec.Struct, frozen=True):
-    """packages: sorted by name, architecture, version and system.  truncated: there are more than MAX_PACKAGES.
+    """packages: sorted by name, architecture, version and system.  truncated: there are more, which are left out.
 
     broken: neither wholly there nor gone, and not among the packages.  held: not to be upgraded.
     """
@@ -44,10 +44,18 @@ class Pending(msgspec.Struct, frozen=True):
     updates: tuple[Update, ...] = ()
 
 
-def listed(packages: Iterable[Package | None], broken: Iterable[Broken] = (), held: Iterable[str] = ()) -> Installed:
-    """What is there of `packages`, bounded before it is sorted: an endless list takes no endless memory."""
+def listed(
+    packages: Iterable[Package | None],
+    broken: Iterable[Broken] = (),
+    held: Iterable[str] = (),
+    *,
+    truncated: bool = False,
+) -> Installed:
+    """What is there of `packages`, bounded before it is sorted: an endless list takes no endless memory.
+
+    truncated: whether there was more than `packages`.
+    """
     kept: dict[Package, None] = {}
-    truncated = False
     for package in packages:
         if package is None or not package.name:
             continue

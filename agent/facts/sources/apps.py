@@ -4,15 +4,17 @@ manages."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
-from agent.facts.parsers.installed import Installed, instant, listed
+from agent.facts.parsers.installed import Installed, instant, listed, value
 from agent.facts.source import Missing
 from agent.facts.sources import places
 from agent.facts.sources.command import run_tool
-from agent.facts.sources.files import read_bytes
-from agent.facts.sources.places import below, folders, homes
+from agent.facts.sources.files import read_theirs
+from agent.facts.sources.places import below, homes
+from agent.facts.sources.theirs import folder_in, folders_in
 from protocol.sections.software import Package
 
 TOOL_DEADLINE_S = 20.0
@@ -21,6 +23,9 @@ SOCKET_DEADLINE_S = 10.0
 MAX_ENTRIES = 500
 """Of a folder with programs: more are a tree of something else."""
 
+MAX_THEIRS = 500
+"""Of flatpaks, and of programs, over all homes together: no account takes the place of the system's own packages."""
+
 MAX_ASKED = 30
 """Folders of /opt about which rpm is asked, one by one: its list of all files is 30 MB."""
 
@@ -28,7 +33,10 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 PROGRAM_FOLDERS = ("usr/local/bin", "usr/local/sbin", "usr/local/games")
 HOME_FOLDERS = ("Applications", "AppImages", ".local/bin", "bin", "Downloads", "Desktop")
-CELLARS = ("opt/homebrew", "usr/local", "home/linuxbrew/.linuxbrew")
+CELLARS = (("opt", "homebrew"), ("usr/local",), ("home/linuxbrew", ".linuxbrew"))
+"""Each with its first part apart, which root made; from there on, folders may be an account's."""
+
+THEIR_FLATPAKS = (".local", "share", "flatpak")
 SNAPD_SOCKET = "run/snapd.socket"
 
 # -- flatpak ----------------------------------------------------------------------------------------------------------
@@ -45,14 +53,14 @@ def watched_flatpak() -> list[Path]:
 
 
 def _flatpak_installations() -> list[Path]:
-    return [below("var/lib/flatpak"), *(home / ".local/share/flatpak" for home in homes())]
+    return [below("var/lib/flatpak"), *(home.joinpath(*THEIR_FLATPAKS) for home in homes())]
 
 
 def flatpak() -> Installed:
     """The system's by flatpak itself; people's own by their folders: as root we run no tool on what is theirs."""
     from agent.facts.parsers.flatpak import COLUMNS, parse_flatpak_list
 
-    system, *others = _flatpak_installations()
+    system = below("var/lib/flatpak")
     packages: list[Package] = []
     dates = dict(deployed(system))
     if dates:
@@ -60,26 +68,41 @@ def flatpak() -> Installed:
         environment = {"FLATPAK_SYSTEM_DIR": str(system)}
         output = run_tool(asked, deadline_s=TOOL_DEADLINE_S, environment=environment).decode("utf-8", "replace")
         packages += parse_flatpak_list(output, dates).packages
-    for installation in others:
-        packages += [_flatpak_by_folder(ref, at) for ref, at in deployed(installation)]
-    return listed(packages)
+    theirs = ((home, THEIR_FLATPAKS, ref) for home in homes() for ref in _refs(home, *THEIR_FLATPAKS))
+    packages += [_flatpak_by_folder(ref, at) for ref, at in _dated(islice(theirs, MAX_THEIRS))]
+    return listed(packages, truncated=next(theirs, None) is not None)
+
+
+Ref = tuple[str, str, str, str]
+"""Kind, id, architecture, branch: the folders of a flatpak."""
 
 
 def deployed(installation: Path) -> Iterator[tuple[str, int]]:
     """Each "id/architecture/branch" with the time when it was installed or updated last."""
+    for ref, at in _dated((installation, (), ref) for ref in _refs(installation)):
+        yield "/".join(ref[1:]), at
+
+
+def _refs(base: Path, *names: str) -> Iterator[Ref]:
     for kind in ("app", "runtime"):
-        for name in folders(installation / kind, MAX_ENTRIES):
-            for architecture in folders(installation / kind / name, 8):
-                for branch in folders(installation / kind / name / architecture, 16):
-                    deploy = installation / kind / name / architecture / branch / "active" / "deploy"
-                    try:
-                        yield f"{name}/{architecture}/{branch}", int(deploy.stat().st_mtime)
-                    except OSError:
-                        continue
+        for name in folders_in(base, *names, kind, limit=MAX_ENTRIES):
+            for architecture in folders_in(base, *names, kind, name, limit=8):
+                for branch in folders_in(base, *names, kind, name, architecture, limit=16):
+                    yield kind, name, architecture, branch
 
 
-def _flatpak_by_folder(ref: str, at: int) -> Package:
-    name, architecture, branch = ref.encode("utf-8", "replace").decode("utf-8").split("/")
+def _dated(refs: Iterable[tuple[Path, tuple[str, ...], Ref]]) -> Iterator[tuple[Ref, int]]:
+    """Those that are there wholly. "active" is a link of flatpak's; nothing is read of where it leads."""
+    for base, names, ref in refs:
+        try:
+            with folder_in(base, *names, *ref) as folder:
+                yield ref, int(os.stat("active/deploy", dir_fd=folder).st_mtime)
+        except OSError:
+            continue
+
+
+def _flatpak_by_folder(ref: Ref, at: int) -> Package:
+    _, name, architecture, branch = (value(part) for part in ref)
     return Package(
         name=name, version=branch, architecture=architecture, source="user", system="flatpak", installed_at=instant(at)
     )
@@ -125,22 +148,31 @@ def ask_snapd(path: str) -> bytes:
 
 
 def brew_paths() -> list[Path]:
-    return [below(prefix) / kind for prefix in CELLARS for kind in ("Cellar", "Caskroom")]
+    return [below(base).joinpath(*names) for base, *names in _cellars()]
+
+
+def _cellars() -> list[tuple[str, ...]]:
+    return [(*prefix, kind) for prefix in CELLARS for kind in ("Cellar", "Caskroom")]
 
 
 def brew() -> Installed:
     from agent.facts.parsers.homebrew import brew_package
 
     found: list[Package | None] = []
-    for cellar in brew_paths():
-        for name in folders(cellar, MAX_ENTRIES * 4):
-            for version in folders(cellar / name, 8):
-                try:
-                    receipt = read_bytes(cellar / name / version / "INSTALL_RECEIPT.json")
-                except OSError:
-                    receipt = b""
-                found.append(brew_package(name, version, receipt))
+    for base, *cellar in _cellars():
+        for name in folders_in(below(base), *cellar, limit=MAX_ENTRIES * 4, whoever=True):
+            for version in folders_in(below(base), *cellar, name, limit=8, whoever=True):
+                found.append(brew_package(name, version, _receipt(below(base), *cellar, name, version)))
     return listed(found)
+
+
+def _receipt(base: Path, *names: str) -> bytes:
+    """Empty where there is none."""
+    try:
+        with folder_in(base, *names, whoever=True) as folder:
+            return read_theirs("INSTALL_RECEIPT.json", folder=folder)
+    except OSError:
+        return b""
 
 
 # -- what nobody manages ----------------------------------------------------------------------------------------------
@@ -158,25 +190,29 @@ def program_paths() -> list[Path]:
 def unmanaged() -> Installed:
     """AppImages anywhere there; programs in the places for programs; folders of /opt that no package owns."""
     found: list[Package | None] = []
-    for folder in program_paths():
-        for_programs = folder.name in ("bin", "sbin", "games", "Applications", "AppImages")
-        found += [_program(entry, folder) for entry in _files(folder) if for_programs or _is_appimage(entry.name)]
+    for folder in PROGRAM_FOLDERS:
+        found += _programs(below(folder))
     found += [_program(entry, below("opt")) for entry in _unowned(below("opt"))]
-    return listed(found)
+    theirs = (one for home in homes() for folder in HOME_FOLDERS for one in _programs(home, *folder.split("/")))
+    found += islice(theirs, MAX_THEIRS)
+    return listed(found, truncated=next(theirs, None) is not None)
 
 
-def _files(folder: Path) -> list[os.DirEntry[str]]:
+def _programs(base: Path, *names: str) -> list[Package | None]:
     """Files that can be started; a link is something that is somewhere else."""
+    path = base.joinpath(*names)
+    for_programs = path.name in ("bin", "sbin", "games", "Applications", "AppImages")
     try:
-        with os.scandir(folder) as entries:
+        with folder_in(base, *names) as folder, os.scandir(folder) as entries:
             some = [entry for _, entry in zip(range(MAX_ENTRIES), entries, strict=False)]
-        return [entry for entry in some if entry.is_file(follow_symlinks=False) and _can_start(entry)]
+            files = [entry for entry in some if entry.is_file(follow_symlinks=False) and _can_start(entry)]
+            return [_program(entry, path) for entry in files if for_programs or _is_appimage(entry.name)]
     except OSError:
         return []
 
 
 def _can_start(entry: os.DirEntry[str]) -> bool:
-    return _is_appimage(entry.name) or bool(entry.stat().st_mode & 0o111)
+    return _is_appimage(entry.name) or bool(entry.stat(follow_symlinks=False).st_mode & 0o111)
 
 
 def _is_appimage(name: str) -> bool:

@@ -1,6 +1,7 @@
 """Runs a program of the system and takes what it prints: bounded in time and size, in English, at low priority.
 
-The agent may be root, so no environment chooses what it runs: PATH is the system's own (agent.facts.source).
+The agent may be root, so no environment chooses what it runs: PATH is the system's own (agent.facts.source). Nor what
+root's programs read: HOME is root's, where sudo may have left an account's (rpm would read its .rpmmacros).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from agent.facts import source
-from agent.facts.source import Missing, charge, find_program
+from agent.facts.programs import windows_folders
+from agent.facts.source import Missing, charge, find_program, no_program
 
 MAX_OUTPUT_BYTES = 1024 * 1024
 """smartctl says 60 KiB of a disk at most, the journal of a day's kernel some hundred."""
@@ -73,7 +75,7 @@ def run(
     """
     path = find_program(program)
     if path is None:
-        raise Missing(f"the program {program} is not installed")
+        raise Missing(no_program(program))
     late = threading.Event()
     with tempfile.TemporaryFile() as errors:
         with subprocess.Popen(
@@ -130,8 +132,12 @@ def run_tool(
 
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    path = os.environ.get("PATH", "") if os.name == "nt" else source.PATH
-    return {**kept, **ENGLISH, "PATH": path, **(more or {})}
+    if os.name == "nt":
+        return {**kept, **ENGLISH, "PATH": os.pathsep.join(windows_folders(os.environ)), **(more or {})}
+    if source.is_root():
+        kept |= {"HOME": os.path.expanduser("~root"), "USER": "root", "LOGNAME": "root"}
+        kept.pop("XDG_DATA_HOME", None)
+    return {**kept, **ENGLISH, "PATH": source.PATH, **(more or {})}
 
 
 def _be_nice(pid: int) -> None:

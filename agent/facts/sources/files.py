@@ -1,7 +1,9 @@
-"""Small files of /proc, /sys and /etc, read with a bound and whatever their bytes are."""
+"""Small files of /proc, /sys and /etc, read with a bound and whatever their bytes are; and those that people own."""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,27 @@ def read_bytes(path: Path | str) -> bytes:
     """Cut at MAX_FILE_BYTES. Raises OSError."""
     with open(path, "rb") as file:
         return file.read(MAX_FILE_BYTES)
+
+
+THEIRS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def read_theirs(name: Path | str, limit: int = MAX_FILE_BYTES, *, folder: int | None = None) -> bytes:
+    """A file where others than root may write: below a home, /opt, /usr/local. Cut at `limit`.
+
+    Nothing but a file is opened: to open a device may do something (a watchdog then restarts the machine), a pipe
+    waits, and a link leads to what its maker may not read. folder: a descriptor of the folder that `name` is in.
+    Raises OSError.
+    """
+    before = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISREG(before.st_mode):
+        raise OSError(f"{name} is no file")
+    descriptor = os.open(name, THEIRS, dir_fd=folder)
+    with open(descriptor, "rb") as file:
+        opened = os.fstat(descriptor)
+        if not stat.S_ISREG(opened.st_mode) or not os.path.samestat(before, opened):
+            raise OSError(f"{name} is another file by now")
+        return file.read(limit)
 
 
 def read_text(path: Path | str) -> str:

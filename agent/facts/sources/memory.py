@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from agent.facts.parsers.memory_live import Pressure, parse_pressure
 from agent.facts.parsers.smbios import parse_entry_point, parse_structures, windows_table
 from agent.facts.parsers.smbios_machine import PORTABLE_CASES, virtual_by_name
 from agent.facts.source import LINUX, Missing, Source, fit_text
+from agent.facts.sources.command import run
 from agent.facts.sources.files import read_bytes, read_line, read_number, read_text
 from agent.facts.sources.machine import DMI
 from protocol.sections.memory_slots import SOLDERED, MemoryErrors
@@ -24,7 +24,6 @@ UDEV_DMI = Path("/run/udev/data/+dmi:id")
 DEVICE_TREE = Path("/proc/device-tree")
 PRESSURE_FILE = Path("/proc/pressure/memory")
 EDAC = Path("/sys/devices/system/edac/mc")
-SYSTEM_PROFILER = "/usr/sbin/system_profiler"
 PROFILER_DEADLINE_S = 15.0
 """It starts a helper for each kind of data; cold it takes two seconds, on a busy machine several times that."""
 
@@ -114,15 +113,8 @@ def _board_macos() -> MemoryBoard:
 
 
 def _profile(*options: str) -> bytes:
-    done = subprocess.run(
-        [SYSTEM_PROFILER, *options, "SPMemoryDataType"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=PROFILER_DEADLINE_S / 2,
-        check=False,
-        env={**os.environ, "LC_ALL": "C", "LANG": "C"},
-    )
-    return done.stdout[:MAX_PROFILE_BYTES]
+    words = (*options, "SPMemoryDataType")
+    return run("system_profiler", *words, deadline_s=PROFILER_DEADLINE_S / 2, limit=MAX_PROFILE_BYTES).output
 
 
 def _told(board: MemoryBoard | None) -> MemoryBoard:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent.facts.parsers.startup_entries import MAX_PROGRAMS, parse_desktop_entry, parse_reg_query, run_programs
 from agent.facts.source import LINUX, Source, fit_text, is_root
 from agent.facts.sources.command import run
+from agent.facts.sources.files import read_theirs
+from agent.facts.sources.theirs import folder_in, names_in
 from protocol.sections.startup import StartupProgram
 
 AUTOSTART = Path("/etc/xdg/autostart")
@@ -17,6 +18,7 @@ USER_UNITS = Path("/etc/systemd/user")
 HOMES = Path("/home")
 ROOT_HOME = Path("/root")
 MAX_HOMES = 64
+MAX_TARGETS = 16
 MAX_ENTRY_BYTES = 64 * 1024
 REG_S = 5.0
 
@@ -32,14 +34,19 @@ APPROVED_KEYS = tuple(
 )
 
 
+Place = tuple[Path, tuple[str, ...], str]
+"""A folder that is not an account's, folders below it that may be one's, and whose they are ("" for everybody's)."""
+
+
 def _linux() -> tuple[StartupProgram, ...]:
-    """Of everybody, and of each account whose home this process may read. As root it opens what others made: files
-    alone, no links, and nothing that waits."""
+    """Of everybody, and of each account whose home this process may read. As root it opens what others made: files and
+    folders alone, no links on the way, and nothing that waits."""
+    homes = _homes()
     found: list[StartupProgram] = []
-    for folder, owner in [(AUTOSTART, ""), *((home / ".config/autostart", home.name) for home in _homes())]:
-        found += _entries(folder, owner)
-    for folder, owner in [(USER_UNITS, ""), *((home / ".config/systemd/user", home.name) for home in _homes())]:
-        found += _units(folder, owner)
+    for place in [(AUTOSTART, (), ""), *((home, (".config", "autostart"), home.name) for home in homes)]:
+        found += _entries(*place)
+    for place in [(USER_UNITS, (), ""), *((home, (".config", "systemd", "user"), home.name) for home in homes)]:
+        found += _units(*place)
     return tuple(sorted(found, key=lambda one: (one.owner, one.how, one.name))[:MAX_PROGRAMS])
 
 
@@ -50,43 +57,40 @@ def _homes() -> list[Path]:
     return [HOMES / name for name in names] + [ROOT_HOME]
 
 
-def _entries(folder: Path, owner: str) -> Iterator[StartupProgram]:
-    for name in _names(folder, ".desktop"):
-        text = _read(folder / name)
-        if text is None:
-            continue
-        entry = parse_desktop_entry(text, fit_text(name, 120), fit_text(owner, 64))
-        if entry is not None:
-            yield entry
+def _entries(base: Path, names: tuple[str, ...], owner: str) -> list[StartupProgram]:
+    found: list[StartupProgram] = []
+    try:
+        with folder_in(base, *names) as folder:
+            for name in names_in(folder, MAX_PROGRAMS, suffix=".desktop"):
+                text = _read(name, folder)
+                entry = parse_desktop_entry(text, fit_text(name, 120), fit_text(owner, 64))
+                found += [entry] if entry is not None else []
+    except OSError:
+        pass  # there is none, it is closed to this account, or it is none of the home's owner
+    return found
 
 
-def _units(folder: Path, owner: str) -> Iterator[StartupProgram]:
+def _read(name: str, folder: int) -> str:
+    try:
+        return read_theirs(name, MAX_ENTRY_BYTES, folder=folder).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _units(base: Path, names: tuple[str, ...], owner: str) -> Iterator[StartupProgram]:
     """What `systemctl --user enable` links into the folders of targets."""
-    for target in _names(folder, ".wants"):
-        for name in _names(folder / target, ".service"):
+    for target in _names(base, names, ".wants", MAX_TARGETS):
+        for name in _names(base, (*names, target), ".service", MAX_PROGRAMS):
             plain = fit_text(name, 120)
             yield StartupProgram(name=plain, program=plain, how="unit", owner=fit_text(owner, 64))
 
 
-def _names(folder: Path, suffix: str) -> list[str]:
+def _names(base: Path, names: tuple[str, ...], suffix: str, limit: int) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(folder) if name.endswith(suffix))[:MAX_PROGRAMS]
+        with folder_in(base, *names) as folder:
+            return names_in(folder, limit, suffix=suffix)
     except OSError:
-        return []  # there is none, or it is closed to this account
-
-
-def _read(path: Path) -> str | None:
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags)
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return None
-        return os.read(descriptor, MAX_ENTRY_BYTES).decode("utf-8", "replace")
-    finally:
-        os.close(descriptor)
+        return []
 
 
 def _windows() -> tuple[StartupProgram, ...]:
