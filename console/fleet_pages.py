@@ -15,7 +15,7 @@ from console.fleet import JudgedDevice, fetch_section, judge
 from console.known_devices import KnownDevices
 from console.signed_in import Desk
 from protocol.api import MAX_PAGE
-from protocol.errors import AuxilioError
+from protocol.errors import AuxilioError, PeerFault
 from protocol.fleet import FindingsPage, SoftwarePage
 from protocol.ids import DeviceId, Sha256
 from protocol.report import SectionRef
@@ -24,6 +24,9 @@ from protocol.sections.base import Section
 P = TypeVar("P", SoftwarePage, FindingsPage)
 T = TypeVar("T")
 K = TypeVar("K")
+
+MAX_ROWS_IN_ALL = 1_000_000
+"""Ten of each of 100,000 devices: no list that somebody reads is longer."""
 
 AT_ONCE = 8
 """Sections that are fetched at the same time: a list of 200 over a line of 100 ms takes 3 s and not 20."""
@@ -59,6 +62,8 @@ class Pages(Generic[P]):
             yield page
             if page.next is None or page.next == after or not page.rows:
                 return
+            if given > MAX_ROWS_IN_ALL:
+                raise PeerFault("the relay's list has no end", code="endless_list")
             if self._limit is not None and given >= self._limit:
                 return
             after = page.next

@@ -36,7 +36,7 @@ WITHIN = 100
 COLUMNS = ("device", "hostname", "state", "name", "version", "system", "source", "said_by", "fault")
 
 _COMPARISON = re.compile(r"<=|>=|!=|<|>|=")
-_Signed = frozenset[tuple[str, str, str]]
+_Signed = frozenset[tuple[str, str, str, str]]
 
 
 class Commands(click.Group):
@@ -129,7 +129,7 @@ def _term(package: str) -> str:
 
 def _signed(section: Section) -> _Signed:
     listed = section.packages if isinstance(section, Software) else ()
-    return frozenset((package.name, package.version, package.system) for package in listed)
+    return frozenset((package.name, package.version, package.system, package.source) for package in listed)
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -146,7 +146,7 @@ async def _rows(pages: Pages[SoftwarePage], signed: SignedSections[_Signed] | No
             if judged is None:
                 pages.desk.say(f"a package of {row.device} is left out: the relay shows no such device")
                 continue
-            key = (row.name, row.version, row.system)
+            key = (row.name, row.version, row.system, row.source)
             yield Shown(row, judged, word(says.get(row.device), key, "the device has not signed it"))
         for device, more in page.more_rows.items():
             if device in pages.devices:
