@@ -12,6 +12,7 @@ An open shell with output that is counted, and a transfer, by our console and by
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import pwd
@@ -90,7 +91,7 @@ def net() -> Iterator[Net]:
 @pytest.fixture(scope="module")
 def world(net: Net, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConsoleWorld]:
     folder = tmp_path_factory.mktemp("world")
-    relay = RelayProcess(folder / "relay", settings=SETTINGS, prefix=net.relay.prefix)
+    relay = RelayProcess(folder / "relay", settings=SETTINGS, prefix=net.relay.prefix, host="*")
     with ConsoleWorld(folder, relay=relay, prefix=net.relay.prefix) as world:
         yield world
 
@@ -222,6 +223,13 @@ def test_a_blackout(net: Net, sessions: Sessions, whose: str) -> None:
         where.ip("addr replace 10.8.0.1/24 dev uplink")
     else:
         where.ip("addr replace 10.8.2.1/24 dev hall")
+    sessions.end()
+
+
+def test_the_relay_is_killed_and_starts_again(world: ConsoleWorld, sessions: Sessions) -> None:
+    asyncio.run(world.relay.kill())
+    sessions.go_on.set()
+    asyncio.run(world.relay.start())
     sessions.end()
 
 
