@@ -7,15 +7,20 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from console import fleet_pages
+from console.home import Home
 from protocol.codec import encode
+from protocol.errors import PeerFault
 from protocol.fleet import FindingRow, FindingsPage, PackageRow, SoftwarePage, VersionCount
-from protocol.ids import sha256
+from protocol.ids import DeviceId, sha256
 from protocol.report import Report, SectionRef
 from protocol.sections.findings import Finding, Findings
 from protocol.sections.software import Package, Software
@@ -290,3 +295,20 @@ async def test_a_report_of_later_or_of_another_is_not_taken_for_the_one_of_then(
     assert "later than asked for" in line
     relay.answers[path] = lambda: relay.organisation.record(relay.device)
     await asyncio.to_thread(lambda: console.fails(*words, status=5))
+
+
+async def test_a_list_without_an_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_pages, "MAX_ROWS_IN_ALL", 50)
+    asked = 0
+
+    async def fetch(after: str | None, limit: int) -> FindingsPage:
+        nonlocal asked
+        asked += 1
+        row = FindingRow(device=DeviceId("k3m9x-aaaaa-aaaaa-aaaaa"), hostname="x", code="c", severity="info")
+        return FindingsPage(rows=(row,), devices=(), next=str(asked), total=1)
+
+    desk = SimpleNamespace(home=Home(tmp_path))
+    with pytest.raises(PeerFault, match="no end"):
+        async for _ in fleet_pages.Pages(desk, fetch, limit=None).pages():  # type: ignore[arg-type]
+            pass
+    assert asked == 51

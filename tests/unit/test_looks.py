@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.session import channels
 from agent.session.looks import BURST, EVERY_S, Looks
 from console.diagnosing import Hearing
 from protocol.codec import encode
@@ -163,3 +165,27 @@ def test_whatever_a_device_sends_it_is_read_or_refused(data: bytes) -> None:
 def test_what_follows_the_diagnosis_is_passed_over() -> None:
     hearing, names = heard(said({"diagnosis": record()}) + b"garbage\n" + said({"looked_at": "x"}))
     assert hearing.diagnosis is not None and hearing.fault is None and names == []
+
+
+# -- one that is stuck -----------------------------------------------------------------------------------------------
+
+
+class Stuck:
+    """A process that hangs in the kernel: no signal ends it."""
+
+    def __init__(self) -> None:
+        self.signals: list[str] = []
+
+    def signal(self, name: str) -> None:
+        self.signals.append(name)
+
+    async def wait(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_look_that_no_signal_ends_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "LOOK_WITHIN_S", 0.01)
+    monkeypatch.setattr(channels, "STUCK_FOR_S", 0.01)
+    stuck = Stuck()
+    await channels._await_look(stuck)  # type: ignore[arg-type]  # what is used of a process
+    assert stuck.signals == ["KILL"]
