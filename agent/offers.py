@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from agent.admission import MAX_SESSIONS
 from agent.fetching import Fetcher
 from protocol.ids import SessionId
 from protocol.link import SessionOffer
@@ -16,7 +17,9 @@ from protocol.link import SessionOffer
 WAIT_S = 5.0
 """At most: a relay that announces what it does not hand out does not keep sessions waiting for longer."""
 
-MAX_WAITING = 16
+MAX_WAITING = 2 * MAX_SESSIONS
+"""As many as the desk has in hand. What a relay sends beyond is dropped: let in at once, it would be judged by rules
+that the document may just have changed, and whoever was revoked would only have to ask often enough."""
 
 
 class Offers:
@@ -29,11 +32,11 @@ class Offers:
         self._wake = asyncio.Event()
 
     def offer(self, offer: SessionOffer) -> None:
-        if (self._fetcher.is_settled and not self._waiting) or len(self._waiting) >= MAX_WAITING:
+        if self._fetcher.is_settled and not self._waiting:
             self._deliver(offer)
-            return
-        self._waiting.append(offer)
-        self._wake.set()
+        elif len(self._waiting) < MAX_WAITING:
+            self._waiting.append(offer)
+            self._wake.set()
 
     def withdraw(self, session: SessionId) -> None:
         """Forget an offer that still waits here: nobody is behind it any more."""

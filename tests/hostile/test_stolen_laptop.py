@@ -75,7 +75,7 @@ def test_what_is_open_is_dead_at_every_linked_device_and_the_others_refuse_when_
         assert process.wait(WITHIN_S) == 255
         process.communicate()
     for agent, _ in linked:
-        ended = agent.journal("session_ended")[-1]
+        [ended] = wait_until(lambda agent=agent: agent.journal("session_ended"), "the end is in the device's log")
         assert ended["reason"] in ("revoked", "withdrawn") and "revoked" in f"{ended}"
         begun = agent.journal("policy_accepted")[-1]["at"]
         assert ended["at"] - begun < DEAD_WITHIN_S  # by the device's own log: what the test took for it is not in it

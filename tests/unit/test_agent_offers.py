@@ -78,8 +78,11 @@ async def test_a_relay_that_hands_out_nothing_delays_them_for_a_while_alone(monk
             await asyncio.sleep(0.01)
 
 
-async def test_those_that_wait_are_bounded() -> None:
-    async with running() as (_, desk, delivered):
+async def test_those_that_wait_are_bounded_and_none_beyond_overtakes_the_document() -> None:
+    async with running() as (fetching, desk, delivered):
         for _ in range(MAX_WAITING + 3):
             desk.offer(offer(0))
-        assert len(delivered) == 3
+        assert delivered == []
+        fetching.done.set()
+        await asyncio.sleep(0.01)
+        assert len(delivered) == MAX_WAITING
